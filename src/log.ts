@@ -1,0 +1,16 @@
+import { type Logger, pino } from 'pino';
+import pretty from 'pino-pretty';
+import { messageOf } from './errors.js';
+
+export type { Logger } from 'pino';
+
+/** The program's log: readable lines on a terminal, JSON otherwise. Always on standard error, so that answers stay alone. */
+export function openLog(level: string, stream: NodeJS.WriteStream = process.stderr): Logger {
+  const options = { level, base: null, serializers: { error: messageOf } };
+  if (!stream.isTTY) return pino({ ...options, timestamp: pino.stdTimeFunctions.isoTime }, stream);
+  const colorize = process.env['NO_COLOR'] === undefined || process.env['NO_COLOR'] === '';
+  return pino(options, pretty({ colorize, destination: stream, ignore: 'pid,hostname', sync: true }));
+}
+
+/** A log that says nothing, for who needs one and has no listener. */
+export const silent: Logger = pino({ level: 'silent' });

@@ -1,0 +1,29 @@
+/**
+ * Names are bytes. Guests hold names that are not UTF-8, and what goes in must come out the same, so inside
+ * the program a name is a string with one char (0 to 255) for each byte. It is decoded only for people.
+ */
+declare const oneCharAByte: unique symbol;
+export type Name = string & { readonly [oneCharAByte]: true };
+
+/** The name that a person or a configuration wrote: UTF-8. */
+export function nameFromText(text: string): Name {
+  return Buffer.from(text, 'utf8').toString('latin1') as Name;
+}
+
+export function nameFromBytes(bytes: Uint8Array): Name {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1') as Name;
+}
+
+export function nameToBytes(name: Name): Buffer {
+  return Buffer.from(name, 'latin1');
+}
+
+/** The name as text; bytes that are no UTF-8 become U+FFFD, so this never leads back to the file. */
+export function nameToText(name: Name): string {
+  return nameToBytes(name).toString('utf8');
+}
+
+/** Whether a name can stand in a folder: not empty, no `/`, no NUL, neither `.` nor `..`, at most 255 bytes. */
+export function isEntryName(name: Name): boolean {
+  return name !== '' && name.length <= 255 && name !== '.' && name !== '..' && !/[/\0]/.test(name);
+}
