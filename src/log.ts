@@ -8,7 +8,7 @@ export type { Logger } from 'pino';
 export function openLog(level: string, stream: NodeJS.WriteStream = process.stderr): Logger {
   const options = { level, base: null, serializers: { error: messageOf } };
   if (!stream.isTTY) return pino({ ...options, timestamp: pino.stdTimeFunctions.isoTime }, stream);
-  const colorize = process.env['NO_COLOR'] === undefined || process.env['NO_COLOR'] === '';
+  const colorize = process.env.NO_COLOR === undefined || process.env.NO_COLOR === '';
   return pino(options, pretty({ colorize, destination: stream, ignore: 'pid,hostname', sync: true }));
 }
 

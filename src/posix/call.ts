@@ -13,7 +13,7 @@ export interface SystemCall {
 export type Argument = number | bigint | string | Uint8Array | null;
 
 const libc = koffi.load(null);
-const EINTR = koffi.os.errno['EINTR'];
+const EINTR = koffi.os.errno.EINTR;
 
 /** Declares a function by its C prototype. `subject` in its calls is what an error's sentence speaks of. */
 export function systemCall(prototype: string, name = functionName(prototype)): SystemCall {
