@@ -45,6 +45,8 @@ export interface Absent {
 
 interface KnownNode extends Node {
   readonly planted: LivingTree;
+  /** Where the kernel first found it. A folder stays known as long as something in it does. */
+  readonly at: { readonly folder: Node; readonly name: Name } | undefined;
   /** How often the kernel was told of the node and has not yet forgotten it. */
   lookups: number;
 }
@@ -90,7 +92,7 @@ export class Forest {
       stopWatching: undefined,
     };
     this.#living.set(0, planted);
-    this.#root = { number: rootNumber, planted, inode: root.root, lookups: 1 };
+    this.#root = { number: rootNumber, planted, inode: root.root, at: undefined, lookups: 1 };
     this.#known.set(rootNumber, this.#root);
     this.#watch(planted);
   }
@@ -111,8 +113,7 @@ export class Forest {
 
   /** The number of a file, whether or not the kernel knows it. */
   numberOf(planted: PlantedTree, inode: Inode): NodeNumber {
-    if (planted.number === 0 && inode === planted.tree.root) return rootNumber;
-    return nodeNumber(planted.number, inode);
+    return nodeNumber(planted.number, this.#rootFirst(planted, inode));
   }
 
   /** The node of a number, where it is known already. */
@@ -131,7 +132,10 @@ export class Forest {
     if (inode === undefined)
       throw new StillError('ESTALE', `node ${number} was forgotten, and its number does not tell its inode`);
     const planted = await this.#enter(treeOf(number), signal);
-    return { node: { number, planted, inode }, giveBack: once(() => this.#leave(planted)) };
+    return {
+      node: { number, planted, inode: this.#rootFirst(planted, inode) },
+      giveBack: once(() => this.#leave(planted)),
+    };
   }
 
   /**
@@ -148,7 +152,7 @@ export class Forest {
     }
     const found = await planted.tree.lookup(inode, name, signal);
     if (!found.attributes) return { node: undefined, freshSeconds: found.freshSeconds };
-    const { node, attributes } = await this.#crossed(planted, found.attributes, signal);
+    const { node, attributes } = await this.#crossed(planted, found.attributes, { folder, name }, signal);
     return { node, attributes, freshSeconds: found.freshSeconds };
   }
 
@@ -157,15 +161,21 @@ export class Forest {
     return node.planted.tree.attributes(node.inode, signal);
   }
 
-  /** Counts that the kernel has been told of a node once more. */
-  remember(node: Node): Node {
+  /** Counts that the kernel has been told of a node once more; `at` is where it found it. */
+  remember(node: Node, at?: { readonly folder: Node; readonly name: Name }): Node {
     const known = this.#known.get(node.number);
     if (known) {
+      if (known.inode !== node.inode) {
+        throw new StillError(
+          'EOVERFLOW',
+          `${describe(node)} has the same number as ${describe(known)}; it can't be shown beside it`,
+        );
+      }
       known.lookups++;
       return known;
     }
     const planted = this.#livingOf(node);
-    const remembered = { number: node.number, planted, inode: node.inode, lookups: 1 };
+    const remembered = { number: node.number, planted, inode: node.inode, at, lookups: 1 };
     this.#known.set(node.number, remembered);
     planted.uses++;
     return remembered;
@@ -189,6 +199,20 @@ export class Forest {
     return once(() => this.#leave(planted));
   }
 
+  /** The path of a node below the mountpoint, or as much of it as is known: for messages. */
+  pathOf(node: Node, name?: Name): string {
+    const names: string[] = name === undefined ? [] : [nameToText(name)];
+    let at: Node | undefined = node;
+    while (at) {
+      const known: KnownNode | undefined = this.#known.get(at.number);
+      if (known === this.#root) break;
+      if (!known?.at) return `(${describe(at)})/${names.join('/')}`;
+      names.unshift(nameToText(known.at.name));
+      at = known.at.folder;
+    }
+    return `/${names.join('/')}`;
+  }
+
   /** Lets go of every tree but the root's, which belongs to who made the forest. */
   close(): void {
     this.#known.clear();
@@ -202,15 +226,16 @@ export class Forest {
   async #crossed(
     planted: PlantedTree,
     attributes: Attributes,
+    at: { readonly folder: Node; readonly name: Name },
     signal: AbortSignal,
   ): Promise<{ node: Node; attributes: Attributes }> {
     if (!attributes.graft) {
       const node = { number: this.numberOf(planted, attributes.inode), planted, inode: attributes.inode };
-      return { node: this.remember(node), attributes };
+      return { node: this.remember(node, at), attributes };
     }
     const upper = await this.#enter(this.#treeNumber(planted.number, attributes.inode), signal);
     try {
-      return await this.#crossed(upper, await upper.tree.attributes(upper.tree.root, signal), signal);
+      return await this.#crossed(upper, await upper.tree.attributes(upper.tree.root, signal), at, signal);
     } finally {
       this.#leave(upper);
     }
@@ -262,6 +287,14 @@ export class Forest {
     }
   }
 
+  /** The root of the mount has the number 1; whichever inode had it by itself takes the root's. Its own inverse. */
+  #rootFirst(planted: PlantedTree, inode: Inode): Inode {
+    if (planted.number !== 0) return inode;
+    const root = planted.tree.root;
+    if (inode === root) return rootNumber;
+    return inode === rootNumber ? root : inode;
+  }
+
   #livingOf(node: Node): LivingTree {
     const living = this.#living.get(node.planted.number);
     if (living?.tree === node.planted.tree) return living;
@@ -300,10 +333,9 @@ export class Forest {
   }
 }
 
-/** How a person is told of a node: the tree's number and the inode; a path is not known for every one. */
-export function describe(node: Node, name?: Name): string {
-  const place = `inode ${node.inode} of tree ${node.planted.number}`;
-  return name === undefined ? place : `${nameToText(name)} in ${place}`;
+/** How a person is told of a node where its path is not known. */
+export function describe(node: Node): string {
+  return `inode ${node.inode} of tree ${node.planted.number}`;
 }
 
 function once(action: () => void): () => void {

@@ -13,7 +13,10 @@ export interface Entry {
   readonly name: Name;
   readonly inode: Inode;
   readonly type: FileType;
-  /** Where to go on after this entry: opaque, not 0, unique in the folder, still good when the folder has changed. */
+  /**
+   * Where to go on after this entry: opaque, unique in the folder, still good when the folder has changed. From 1 to
+   * 2^63-1, but for 2^63-3 and 2^63-2, which are the mount's for `.` and `..`.
+   */
   readonly cookie: bigint;
   /** With the attributes where they cost nothing; a grafted folder's are left out. */
   readonly found?: Found & { readonly attributes: Attributes };

@@ -1,0 +1,229 @@
+import { randomBytes } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
+import { codeOf, errnoOf, hasCode, messageOf, StillError } from '../../src/errors.js';
+import type { Logger } from '../../src/log.js';
+import type { Change, Tree } from '../../src/tree/tree.js';
+import { Forest, type Node } from '../forest/forest.js';
+import { BackingFiles } from './backing-files.js';
+import type { Device } from './device.js';
+import { OpenFiles, OpenFolders } from './open-handles.js';
+import type { Answer, MountState, Operation } from './operation.js';
+import { closeAll, fileOperations } from './operations/files.js';
+import { folderOperations } from './operations/folders.js';
+import { nodeOperations } from './operations/nodes.js';
+import { refusedOperations } from './operations/refused.js';
+import { negotiate, type Session } from './protocol/init.js';
+import { invalidEntry, invalidInode } from './protocol/notification.js';
+import { Opcode, opcodeName } from './protocol/opcode.js';
+import { replyWith, seal } from './protocol/reply.js';
+import {
+  parseBatchForget,
+  parseForget,
+  parseInit,
+  parseInterrupt,
+  type Request,
+} from './protocol/request.js';
+
+const operations = new Map<number, Operation>([
+  ...nodeOperations,
+  ...folderOperations,
+  ...fileOperations,
+  ...refusedOperations,
+]);
+
+/** The same complaint is written to the log once in this time, in milliseconds. */
+const complaintInterval = 60_000;
+
+/** One mount's conversation with the kernel, from INIT to its end. */
+export class KernelSession {
+  readonly #device: Device;
+  readonly #log: Logger;
+  readonly #readOnly: boolean;
+  readonly #forest: Forest;
+  readonly #underWay = new Map<number, AbortController>();
+  readonly #complaints = new LRUCache<string, true>({ max: 256, ttl: complaintInterval });
+  #state: MountState | undefined;
+  #agreed: (session: Session) => void = () => undefined;
+  /** Settles when both sides have agreed on how to speak. */
+  readonly agreed: Promise<Session>;
+
+  constructor(device: Device, tree: Tree, options: { readonly log: Logger; readonly readOnly: boolean }) {
+    this.#device = device;
+    this.#log = options.log;
+    this.#readOnly = options.readOnly;
+    this.#forest = new Forest(tree, (node, change) => this.#tellOfChange(node, change));
+    this.agreed = new Promise((resolve) => {
+      this.#agreed = resolve;
+    });
+  }
+
+  /** Serves until the mount has ended. Rejects when the device fails. */
+  async serve(): Promise<void> {
+    let refusal: unknown;
+    try {
+      await this.#device.serve((request) => {
+        try {
+          this.#receive(request);
+        } catch (error) {
+          // Only INIT throws here: without an agreement there is no mount.
+          refusal = error;
+          this.#device.send(seal(replyWith(0), request.unique, errnoOf(error)));
+          this.#device.close();
+        }
+      });
+    } finally {
+      this.#abortAll(new StillError('ECONNABORTED', 'the mount has ended'));
+      if (this.#state) await closeAll(this.#state);
+      this.#forest.close();
+    }
+    if (refusal !== undefined) throw refusal;
+  }
+
+  /** How many requests, nodes, trees and handles there are at present. */
+  counts(): { requests: number; nodes: number; trees: number; files: number; folders: number } {
+    return {
+      requests: this.#underWay.size,
+      nodes: this.#forest.knownNodes,
+      trees: this.#forest.livingTrees,
+      files: this.#state?.files.size ?? 0,
+      folders: this.#state?.folders.size ?? 0,
+    };
+  }
+
+  #receive(request: Request): void {
+    const { body, unique } = request;
+    switch (request.opcode) {
+      case Opcode.INIT:
+        this.#initialise(request);
+        return;
+      case Opcode.FORGET:
+        this.#forest.forget(request.nodeid, parseForget(body));
+        return;
+      case Opcode.BATCH_FORGET:
+        for (const { nodeid, lookups } of parseBatchForget(body)) this.#forest.forget(nodeid, lookups);
+        return;
+      case Opcode.INTERRUPT:
+        this.#interrupt(unique, parseInterrupt(body));
+        return;
+      case Opcode.DESTROY:
+        this.#device.send(seal(replyWith(0), unique));
+        return;
+      default:
+        this.#begin(request);
+    }
+  }
+
+  #initialise(request: Request): void {
+    const isRoot = process.geteuid?.() === 0;
+    const answer = negotiate(parseInit(request.body), {
+      passthrough: isRoot,
+      readaheadBytes: 4 * 1024 * 1024,
+    });
+    if ('session' in answer) {
+      this.#state = {
+        forest: this.#forest,
+        files: new OpenFiles(),
+        folders: new OpenFolders(),
+        session: answer.session,
+        backing: answer.session.passthrough ? new BackingFiles(this.#device.descriptor) : undefined,
+        readOnly: this.#readOnly,
+        generation: BigInt(randomBytes(4).readUInt32LE(0)),
+        log: this.#log,
+      };
+    }
+    this.#device.send(seal(answer.reply, request.unique));
+    if ('session' in answer) this.#agreed(answer.session);
+  }
+
+  /** Begins to answer a request. Whatever happens, the kernel gets exactly one reply. */
+  #begin(request: Request): void {
+    const operation = operations.get(request.opcode);
+    const state = this.#state;
+    if (!operation || !state) {
+      this.#device.send(seal(replyWith(0), request.unique, errnoOf(new StillError('ENOSYS', 'not served'))));
+      return;
+    }
+    const abort = new AbortController();
+    this.#underWay.set(request.unique, abort);
+    this.#answer(operation, state, request, abort.signal)
+      .then(
+        (answer) => this.#reply(request, answer),
+        (error: unknown) => this.#fail(request, error),
+      )
+      .catch((error: unknown) => {
+        this.#log.error({ error }, `the reply to ${opcodeName(request.opcode)} could not be written`);
+      })
+      .finally(() => this.#underWay.delete(request.unique));
+  }
+
+  async #answer(
+    operation: Operation,
+    state: MountState,
+    request: Request,
+    signal: AbortSignal,
+  ): Promise<Answer> {
+    const known = this.#forest.known(request.nodeid);
+    if (known) return operation(state, known, request.body, signal);
+    // Only for an NFS server, whose handles outlive what the kernel remembers.
+    const body = Buffer.from(request.body);
+    const { node, giveBack } = await this.#forest.borrow(request.nodeid, signal);
+    try {
+      return await operation(state, node, body, signal);
+    } finally {
+      giveBack();
+    }
+  }
+
+  #reply(request: Request, answer: Answer): void {
+    const message = Buffer.isBuffer(answer) ? answer : answer.message;
+    const delivered = this.#device.send(seal(message, request.unique));
+    if (!delivered && !Buffer.isBuffer(answer)) answer.undelivered();
+  }
+
+  #fail(request: Request, error: unknown): void {
+    this.#device.send(seal(replyWith(0), request.unique, errnoOf(error)));
+    const expected = error instanceof StillError || (error instanceof Error && 'code' in error);
+    if (expected && !hasCode(error, 'EIO')) return;
+    const complaint = `${opcodeName(request.opcode)} of ${this.#pathOf(request)} failed`;
+    if (!expected) {
+      this.#log.error(
+        { stack: error instanceof Error ? error.stack : undefined },
+        `${complaint}: ${messageOf(error)}`,
+      );
+      return;
+    }
+    const sentence = `${complaint}: ${messageOf(error)}`;
+    if (this.#complaints.has(sentence)) return;
+    this.#complaints.set(sentence, true);
+    this.#log.warn({ code: codeOf(error) }, sentence);
+  }
+
+  #pathOf(request: Request): string {
+    const node = this.#forest.known(request.nodeid);
+    return node ? this.#forest.pathOf(node) : `node ${request.nodeid}`;
+  }
+
+  #interrupt(unique: number, interrupted: number): void {
+    const abort = this.#underWay.get(interrupted);
+    if (abort) {
+      abort.abort(new StillError('EINTR', 'the caller was interrupted'));
+      return;
+    }
+    // Either it was answered already, or another reader has it in hand: the kernel asks again if it still waits.
+    this.#device.send(seal(replyWith(0), unique, errnoOf(new StillError('EAGAIN', 'not yet seen'))));
+  }
+
+  #abortAll(reason: StillError): void {
+    for (const abort of this.#underWay.values()) abort.abort(reason);
+  }
+
+  #tellOfChange(node: Node, change: Change): void {
+    const messages = [invalidInode(node.number)];
+    if (change.kind === 'entry') messages.unshift(invalidEntry(node.number, change.name));
+    for (const message of messages) {
+      this.#device.notify(message).catch((error: unknown) => {
+        this.#log.warn({ error }, `the kernel could not be told that ${this.#forest.pathOf(node)} changed`);
+      });
+    }
+  }
+}
