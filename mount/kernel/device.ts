@@ -1,18 +1,18 @@
 import { close, read, write, writeSync } from 'node:fs';
 import { hasCode } from '../../src/errors.js';
+import { canPoll, readPolled } from './polled-descriptor.js';
 import { largestWrite } from './protocol/init.js';
 import { parseRequest, type Request, requestRoom } from './protocol/request.js';
 
 /** The kernel refuses reads of /dev/fuse with less room than its largest WRITE and that one's headers take. */
 const requestBytes = requestRoom + largestWrite;
 
-/**
- * A descriptor of /dev/fuse: requests out, replies and notifications in. Each pending read of it holds one thread of
- * Node's pool, so there are as few as keep one waiting while another's request is handed over.
- */
+type Receive = (message: Buffer) => void;
+
+/** A descriptor of /dev/fuse: requests out, replies and notifications in. */
 export class Device {
   readonly #descriptor: number;
-  #closed = false;
+  readonly #closing = new AbortController();
   #notifying: Promise<void> = Promise.resolve();
 
   constructor(descriptor: number) {
@@ -26,14 +26,20 @@ export class Device {
   /**
    * Hands every request to `handle`, which must take what it needs of the body before it awaits, and must not throw.
    * Settles when the mount has ended; rejects when the device fails otherwise.
+   *
+   * The event loop polls the device, so that nothing that waits in Node's thread pool can keep requests from being
+   * read. Where this Node can't poll it, two threads of the pool wait for it instead: one holds on while the other's
+   * request is handed over.
    */
-  async serve(handle: (request: Request) => void, readers = 2): Promise<void> {
-    await Promise.all(Array.from({ length: readers }, () => this.#readOn(handle)));
+  async serve(handle: (request: Request) => void): Promise<void> {
+    const receive: Receive = (message) => handle(parseRequest(message));
+    if (canPoll()) await this.#repeat(() => this.#readWhenReady(receive));
+    else await Promise.all([1, 2].map(() => this.#repeat(() => this.#readInPool(receive))));
   }
 
   /** Sends a reply. False: nobody waits for it any more (the request was interrupted, or the mount has ended). */
   send(message: Buffer): boolean {
-    if (this.#closed) return false;
+    if (this.#closing.signal.aborted) return false;
     try {
       writeSync(this.#descriptor, message);
       return true;
@@ -49,52 +55,63 @@ export class Device {
    * kernel has taken it, also if it knows nothing of what the notification is about.
    */
   notify(message: Buffer): Promise<void> {
-    this.#notifying = this.#notifying.then(
-      () =>
-        new Promise((resolve, reject) => {
-          if (this.#closed) {
-            resolve();
-            return;
-          }
-          write(this.#descriptor, message, (error) => {
-            if (!error || hasCode(error, 'ENOENT') || hasCode(error, 'ENODEV')) resolve();
-            else reject(error);
-          });
-        }),
-    );
-    return this.#notifying;
+    const before = this.#notifying;
+    const sent = before.then(() => this.#write(message));
+    this.#notifying = sent.catch(() => undefined);
+    return sent;
   }
 
   /** Closes the descriptor. The kernel ends the mount's connection when its last descriptor is closed. */
   close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.#closing.signal.aborted) return;
+    this.#closing.abort();
     // Nothing was written that a failing close could lose.
     close(this.#descriptor, () => undefined);
   }
 
-  #readOn(handle: (request: Request) => void): Promise<void> {
-    const bytes = Buffer.allocUnsafeSlow(requestBytes);
+  #write(message: Buffer): Promise<void> {
     return new Promise((resolve, reject) => {
-      const next = (): void => {
-        if (this.#closed) {
-          resolve();
-          return;
-        }
-        read(this.#descriptor, bytes, 0, bytes.length, null, (error, length) => {
-          if (!error) {
-            handle(parseRequest(bytes.subarray(0, length)));
-            next();
-          } else if (hasCode(error, 'ENODEV') || (this.#closed && hasCode(error, 'EBADF'))) {
-            resolve();
-          } else if (hasCode(error, 'EINTR') || hasCode(error, 'EAGAIN') || hasCode(error, 'ENOENT')) {
-            // ENOENT: the request was aborted while it was being handed over (fuse_dev_do_read in the kernel)
-            next();
-          } else {
+      if (this.#closing.signal.aborted) {
+        resolve();
+        return;
+      }
+      write(this.#descriptor, message, (error) => {
+        if (!error || hasCode(error, 'ENOENT') || hasCode(error, 'ENODEV')) resolve();
+        else reject(error);
+      });
+    });
+  }
+
+  /** Reads until the mount has ended, also after reads that failed for a request that was taken back. */
+  async #repeat(reading: () => Promise<void>): Promise<void> {
+    while (!this.#closing.signal.aborted) {
+      try {
+        await reading();
+      } catch (error) {
+        if (hasCode(error, 'ENODEV') || this.#closing.signal.aborted) return;
+        // ENOENT: the request was aborted while it was being handed over (fuse_dev_do_read in the kernel)
+        const passing = hasCode(error, 'ENOENT') || hasCode(error, 'EINTR') || hasCode(error, 'EAGAIN');
+        if (!passing) throw error;
+      }
+    }
+  }
+
+  #readWhenReady(receive: Receive): Promise<void> {
+    return readPolled(this.#descriptor, Buffer.allocUnsafeSlow(requestBytes), receive, this.#closing.signal);
+  }
+
+  #readInPool(receive: Receive): Promise<void> {
+    const buffer = Buffer.allocUnsafeSlow(requestBytes);
+    return new Promise((_resolve, reject) => {
+      const next = (): void =>
+        read(this.#descriptor, buffer, 0, buffer.length, null, (error, length) => {
+          if (error) {
             reject(error);
+            return;
           }
+          receive(buffer.subarray(0, length));
+          next();
         });
-      };
       next();
     });
   }

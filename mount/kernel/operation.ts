@@ -3,6 +3,7 @@ import type { Forest, Node } from '../forest/forest.js';
 import type { BackingFiles } from './backing-files.js';
 import type { OpenFiles, OpenFolders } from './open-handles.js';
 import type { Session } from './protocol/init.js';
+import type { ReadBuffers } from './read-buffers.js';
 
 /** What the operations of one mount share. */
 export interface MountState {
@@ -12,6 +13,7 @@ export interface MountState {
   readonly session: Session;
   /** Undefined where the kernel can't read files by itself. */
   readonly backing: BackingFiles | undefined;
+  readonly buffers: ReadBuffers;
   readonly readOnly: boolean;
   /** Tells nodes of this mount from nodes of others that had the same number. */
   readonly generation: bigint;
@@ -19,12 +21,15 @@ export interface MountState {
 }
 
 /** A reply's message, with the header still to be sealed. */
-export type Answer = Buffer | AnswerThatMayBeLost;
+export type Answer = Buffer | AnswerWithAftermath;
 
-/** A reply that gives the kernel something to hold: where it can't be delivered, that is taken back. */
-export interface AnswerThatMayBeLost {
+/** A reply after whose sending there is something to do. */
+export interface AnswerWithAftermath {
   readonly message: Buffer;
-  undelivered(): void;
+  /** The kernel has taken the message: its bytes may be used again. */
+  delivered?(): void;
+  /** Nobody waited for the reply any more: what it gave the kernel to hold is taken back. */
+  undelivered?(): void;
 }
 
 /** Answers a request about a node. It takes what it needs of `body` before it awaits. */

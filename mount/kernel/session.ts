@@ -23,6 +23,7 @@ import {
   parseInterrupt,
   type Request,
 } from './protocol/request.js';
+import { ReadBuffers } from './read-buffers.js';
 
 const operations = new Map<number, Operation>([
   ...nodeOperations,
@@ -126,6 +127,7 @@ export class KernelSession {
         folders: new OpenFolders(),
         session: answer.session,
         backing: answer.session.passthrough ? new BackingFiles(this.#device.descriptor) : undefined,
+        buffers: new ReadBuffers(),
         readOnly: this.#readOnly,
         generation: BigInt(randomBytes(4).readUInt32LE(0)),
         log: this.#log,
@@ -175,9 +177,12 @@ export class KernelSession {
   }
 
   #reply(request: Request, answer: Answer): void {
-    const message = Buffer.isBuffer(answer) ? answer : answer.message;
-    const delivered = this.#device.send(seal(message, request.unique));
-    if (!delivered && !Buffer.isBuffer(answer)) answer.undelivered();
+    if (Buffer.isBuffer(answer)) {
+      this.#device.send(seal(answer, request.unique));
+      return;
+    }
+    if (this.#device.send(seal(answer.message, request.unique))) answer.delivered?.();
+    else answer.undelivered?.();
   }
 
   #fail(request: Request, error: unknown): void {

@@ -96,9 +96,11 @@ const read: Operation = async (state, node, body, signal) => {
   const { handle, offset, size } = parseRead(body);
   const file = state.files.get(handle);
   const { tree } = file.node.planted;
-  const message = Buffer.allocUnsafeSlow(replyHeaderBytes + size);
-  const length = await tree.read(file.opened.handle, offset, message.subarray(replyHeaderBytes), signal);
-  if (length === size) return message;
+  // After a failure the buffer is lost to the pool: the tree may still write to it.
+  const buffer = state.buffers.take(size);
+  const length = await tree.read(file.opened.handle, offset, buffer.subarray(replyHeaderBytes), signal);
+  const delivered = (): void => state.buffers.giveBack(buffer);
+  if (length === size) return { message: buffer, delivered };
   // A short answer to a cached read makes the kernel cut the file there, in silence.
   const attributes = await tree.attributes(file.node.inode, signal);
   if (offset + length < attributes.size) {
@@ -108,7 +110,7 @@ const read: Operation = async (state, node, body, signal) => {
       `${path} gave ${length} of ${size} bytes at ${offset}, before its end at ${attributes.size}`,
     );
   }
-  return message.subarray(0, replyHeaderBytes + length);
+  return { message: buffer.subarray(0, replyHeaderBytes + length), delivered };
 };
 
 const write: Operation = async (state, node, body, signal) => {
