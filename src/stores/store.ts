@@ -8,10 +8,15 @@ export interface BackupStore {
   /** How the mount and its user call the store; matches `[A-Za-z0-9][A-Za-z0-9._-]{0,62}`. */
   readonly name: string;
 
-  /** The guests that have a folder in the store. Reads one folder, no backup. */
+  /** The guests that have a folder in the store: the same array as long as they are the same. Reads one folder, no backup. */
   guests(signal: AbortSignal): Promise<readonly Name[]>;
-  /** The backups of a guest, oldest first. Reads the guest's folder, no backup. ENOENT: no such guest. */
+  /**
+   * The backups of a guest, oldest first: the same array as long as they are the same. Reads the guest's folder, no
+   * backup. ENOENT: no such guest.
+   */
   backups(guest: Name, signal: AbortSignal): Promise<readonly BackupReference[]>;
+  /** When guests came or went last; of a guest: when its backups did. Lists nothing. ENOENT: no such guest. */
+  modified(guest: Name | undefined, signal: AbortSignal): Promise<Time>;
   /** Opens a backup: finds its parts without reading them. ENOENT: it went away. */
   open(guest: Name, backup: BackupReference, signal: AbortSignal): Promise<Backup>;
 
@@ -33,6 +38,8 @@ export interface BackupReference {
 /** An opened backup. Its parts are opened one by one, when they are asked for. */
 export interface Backup {
   readonly reference: BackupReference;
+  /** Stands for what lay in the backup's folder when it was opened: another one means that parts came, went or changed. */
+  readonly version: string;
   /** Whole small files beside the disks, as they lie in the store (`guest.conf`, `backup.log`, an archive…). */
   readonly files: readonly StoredFile[];
   readonly disks: readonly StoredDisk[];

@@ -1,0 +1,47 @@
+import { StillError } from '../errors.js';
+import { type Name, nameToText } from '../name.js';
+import type { StoredFile } from '../stores/store.js';
+import type { BackupFolder } from './backup-folder.js';
+import { fileAttributes, type LayoutContext, shortly } from './context.js';
+import type { FileNode, NodeAttributes, OpenFile } from './node.js';
+import type { OpenedBackup } from './opened-backups.js';
+import { openDisk } from './raw-file.js';
+
+/** A file of a backup as it lies in the store: `guest.conf`, `backup.log`, an archive. */
+export class StoredFileNode implements FileNode {
+  readonly type = 'file';
+  readonly #context: LayoutContext;
+  readonly #name: Name;
+
+  constructor(
+    context: LayoutContext,
+    readonly path: Name,
+    readonly parent: BackupFolder,
+    name: Name,
+  ) {
+    this.#context = context;
+    this.#name = name;
+  }
+
+  async attributes(signal: AbortSignal): Promise<NodeAttributes> {
+    const { size, modified } = (await this.#found(signal)).file;
+    // A log may still grow where a backup is written in its place.
+    return fileAttributes(this.#context, { size, allocated: size, modified, freshSeconds: shortly });
+  }
+
+  async open(signal: AbortSignal): Promise<OpenFile> {
+    const { opened, file } = await this.#found(signal);
+    const key = `${opened.key}\0${this.#name}`;
+    return openDisk(
+      await this.#context.files.borrow(key, (opening) => file.open(opening), signal),
+      'refresh',
+    );
+  }
+
+  async #found(signal: AbortSignal): Promise<{ opened: OpenedBackup; file: StoredFile }> {
+    const opened = await this.parent.opened(signal);
+    const file = opened.files.get(this.#name);
+    if (file) return { opened, file };
+    throw new StillError('ESTALE', `${nameToText(this.#name)} has left ${nameToText(this.parent.path)}`);
+  }
+}

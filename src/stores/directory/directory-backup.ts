@@ -1,0 +1,158 @@
+import { createHash } from 'node:crypto';
+import { openHostFolder } from '../../archives/host-folder/host-folder.js';
+import type { IdMap } from '../../archives/id-map.js';
+import { openRawImage } from '../../disks/raw/raw-image.js';
+import type { StoreFolder } from '../../disks/store-folder.js';
+import { type Name, nameToText } from '../../name.js';
+import type { Backup, BackupReference, StoredDisk, StoredFile } from '../store.js';
+import { backupJson, type Declared, readBackupJson } from './backup-json.js';
+import { type DiskFormat, diskFormats, diskOfFileName, openImage } from './disk-format.js';
+import { inFolder, listBeneath, type StoredEntry, type StoredStat, statAllBeneath } from './stored-entry.js';
+
+/** A backup with more entries than this is refused (EFBIG): its parts are held in memory. */
+const mostEntries = 10_000;
+
+const disksFolder = 'disks' as Name;
+const rootfsFolder = 'rootfs' as Name;
+
+/** The maps that a tool copied together with the disks; they are made anew from the disks themselves. */
+const isCopiedMap = (name: Name): boolean => name.endsWith('.dirty.json') || name.endsWith('.dirty.map');
+
+interface Part extends StoredEntry {
+  /** Within the backup's folder. */
+  readonly path: Name;
+  /** Undefined where it went away between the listing and the look. */
+  readonly stat: StoredStat | undefined;
+}
+
+interface DiskPart {
+  readonly name: Name;
+  readonly format: DiskFormat;
+  readonly part: Part | undefined;
+  /** Within the backup's folder. */
+  readonly path: Name;
+}
+
+/** Opens the backup in a folder of a store: lists it, looks at its parts, reads its `backup.json`; opens no part. */
+export async function openDirectoryBackup(
+  folder: StoreFolder,
+  path: Name,
+  reference: BackupReference,
+  idMap: IdMap | undefined,
+  signal: AbortSignal,
+): Promise<Backup> {
+  const parts = await partsOf(folder, path, signal);
+  const json = parts.find((part) => part.path === backupJson && part.type === 'file');
+  const declared: Declared = json
+    ? await readBackupJson(folder, inFolder(path, json.path), signal)
+    : { disks: [], problems: [] };
+  const { disks, problems } = disksOf(parts, declared);
+
+  const diskPaths = new Set(disks.map((disk) => disk.path));
+  const files: StoredFile[] = [];
+  let hasRootfs = false;
+  for (const part of parts) {
+    if (diskPaths.has(part.path) || part.path === disksFolder) continue;
+    if (part.path === rootfsFolder && part.type === 'directory') hasRootfs = true;
+    else if (diskOfFileName(part.name))
+      continue; // the second file of a disk: a problem already
+    else if (part.path !== part.name) {
+      if (!isCopiedMap(part.name)) problems.push(`${nameToText(part.path)} is not shown: it is no disk`);
+    } else if (part.type !== 'file' || !part.stat) {
+      problems.push(`${nameToText(part.path)} is not shown: ${part.stat ? describe(part) : 'it went away'}`);
+    } else {
+      files.push(storedFile(folder, inFolder(path, part.path), part.name, part.stat));
+    }
+  }
+
+  return {
+    reference,
+    version: versionOf(parts),
+    files,
+    disks: disks.map((disk) => storedDisk(folder, path, disk)),
+    problems: [...declared.problems, ...problems],
+    ...(hasRootfs && {
+      rootfs: (opening: AbortSignal) =>
+        openHostFolder(folder, inFolder(path, rootfsFolder), idMap ? { idMap } : {}, opening),
+    }),
+  };
+}
+
+async function partsOf(folder: StoreFolder, path: Name, signal: AbortSignal): Promise<Part[]> {
+  const shown = ({ name }: StoredEntry): boolean => !name.startsWith('.');
+  const { entries } = await listBeneath(folder, path, mostEntries, signal);
+  const found = entries.filter(shown).map((entry) => ({ ...entry, path: entry.name }));
+  if (found.some((entry) => entry.path === disksFolder && entry.type === 'directory')) {
+    const inner = await listBeneath(folder, inFolder(path, disksFolder), mostEntries, signal);
+    found.push(
+      ...inner.entries.filter(shown).map((entry) => ({ ...entry, path: inFolder(disksFolder, entry.name) })),
+    );
+  }
+  const paths = found.map((entry) => inFolder(path, entry.path));
+  const stats = await statAllBeneath(folder, paths, signal);
+  return found.map((entry, index) => ({ ...entry, stat: stats[index] }));
+}
+
+/**
+ * The disks of a backup. Where several files claim one name, the first is the disk and the others are problems: what
+ * `backup.json` declares, then files of the backup's own folder, then those of `disks/`; in each by the order of
+ * `diskFormats`, then by name.
+ */
+function disksOf(parts: readonly Part[], declared: Declared): { disks: DiskPart[]; problems: string[] } {
+  const byPath = new Map(parts.map((part) => [part.path, part]));
+  const candidates: DiskPart[] = declared.disks.map(({ name, format, file }) => ({
+    name,
+    format,
+    path: file,
+    part: byPath.get(file),
+  }));
+  const declaredPaths = new Set(candidates.map(({ path }) => path));
+  const told = parts.flatMap((part): DiskPart[] => {
+    const disk = declaredPaths.has(part.path) ? undefined : diskOfFileName(part.name);
+    return disk ? [{ name: disk.disk, format: disk.format, path: part.path, part }] : [];
+  });
+  const rank = ({ path, format }: DiskPart): number =>
+    (path.startsWith('disks/') ? diskFormats.length : 0) + diskFormats.indexOf(format);
+  candidates.push(...told.sort((a, b) => rank(a) - rank(b)));
+
+  const disks = new Map<Name, DiskPart>();
+  const problems: string[] = [];
+  for (const disk of candidates) {
+    const first = disks.get(disk.name);
+    const path = nameToText(disk.path);
+    if (first) {
+      problems.push(
+        `${path} is not shown: ${nameToText(first.path)} is the disk ${nameToText(disk.name)} already`,
+      );
+      continue;
+    }
+    disks.set(disk.name, disk);
+    if (!disk.part?.stat)
+      problems.push(`${path} is missing: the disk ${nameToText(disk.name)} can't be read`);
+    else if (disk.part.type !== 'file') {
+      problems.push(`${path} can't be read: ${describe(disk.part)}; a disk is a regular file`);
+    }
+  }
+  return { disks: [...disks.values()].sort((a, b) => (a.name < b.name ? -1 : 1)), problems };
+}
+
+function describe(part: Part): string {
+  return part.type === 'directory' ? 'it is a folder' : `it is a ${part.type}`;
+}
+
+function storedFile(folder: StoreFolder, path: Name, name: Name, stat: StoredStat): StoredFile {
+  const { size, modified } = stat;
+  return { name, size, modified, open: (signal) => openRawImage(folder, path, signal) };
+}
+
+function storedDisk(folder: StoreFolder, backup: Name, { name, path, format }: DiskPart): StoredDisk {
+  return { name, open: (signal) => openImage(folder, inFolder(backup, path), format, signal) };
+}
+
+function versionOf(parts: readonly Part[]): string {
+  const hash = createHash('sha1');
+  // A folder's own times change with what is in it, which for rootfs/ is nothing of ours.
+  for (const { path, type, stat } of parts)
+    hash.update(`${path}\0${type}\0${type === 'file' ? stat?.identity : ''}\0`);
+  return hash.digest('base64');
+}
