@@ -2,10 +2,16 @@ import type { Disk } from '../disk.js';
 import { ddrescueMapfile, type MapFormat, nbdinfoJson } from './map-format.js';
 import { extentsOf, type Range, RangeJoiner } from './ranges.js';
 
-/** A map's text is made block by block: each begins with a row, and has this many rows at first. */
-const rowsPerBlock = 1024;
-/** With more blocks than this, every two become one: what a survey holds stays under 3 MiB for any disk. */
-const mostBlocks = 65_536;
+/** How finely a survey remembers where it was. */
+export interface SurveyBounds {
+  /** A map's text is made block by block: each begins with a row, and has this many rows at first. */
+  readonly rowsPerBlock: number;
+  /** With more blocks than this (an even number), every two become one. */
+  readonly mostBlocks: number;
+}
+
+/** What a survey holds stays under 3 MiB for any disk. */
+const defaultBounds: SurveyBounds = { rowsPerBlock: 1024, mostBlocks: 65_536 };
 
 /** Where the blocks of one map's text begin. */
 export interface MapText {
@@ -52,7 +58,11 @@ class TextMeasure {
  * Walks over a disk once. Memory does not grow with the number of extents: a disk of 2 TiB whose every second cluster is
  * dirty has 32 million ranges, and maps of more than a gigabyte.
  */
-export async function survey(disk: Disk, signal?: AbortSignal): Promise<DiskSurvey> {
+export async function survey(
+  disk: Disk,
+  signal?: AbortSignal,
+  { rowsPerBlock, mostBlocks }: SurveyBounds = defaultBounds,
+): Promise<DiskSurvey> {
   const json = new TextMeasure(nbdinfoJson);
   const mapfile = new TextMeasure(ddrescueMapfile);
   let blocks: number[] = [];
@@ -62,18 +72,17 @@ export async function survey(disk: Disk, signal?: AbortSignal): Promise<DiskSurv
   let dirty = 0;
 
   const count = (range: Range): void => {
-    const begins = rows % perBlock === 0;
-    if (begins && blocks.length === mostBlocks) {
+    if (rows % perBlock === 0 && blocks.length === mostBlocks) {
       const even = (_start: number, index: number): boolean => index % 2 === 0;
       blocks = blocks.filter(even);
       json.blocks = json.blocks.filter(even);
       mapfile.blocks = mapfile.blocks.filter(even);
       perBlock *= 2;
     }
-    const begun = rows % perBlock === 0;
-    if (begun) blocks.push(range.offset);
-    json.add(range, begun);
-    mapfile.add(range, begun);
+    const begins = rows % perBlock === 0;
+    if (begins) blocks.push(range.offset);
+    json.add(range, begins);
+    mapfile.add(range, begins);
     rows++;
   };
 

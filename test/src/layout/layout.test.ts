@@ -75,8 +75,6 @@ describe('the folders', () => {
     one.add('100', 'qemu-1731491839', noon, { problems: ['in one'] });
     two.add('100', 'qemu-1731491839', noon, { problems: ['in two'] });
     const tree = layoutOf(one, two);
-      '',
-    );
     expect(await textAt(tree, 'backups/one/100/20241113T095719Z/PROBLEM.txt')).toBe('in one\n');
     expect(await textAt(tree, 'backups/two/100/20241113T095719Z/PROBLEM.txt')).toBe('in two\n');
     const inodes = await Promise.all(['one', 'two'].map((name) => inodeAt(tree, `backups/${name}/100`)));
