@@ -81,13 +81,23 @@ class DirectoryStore implements BackupStore {
 
   async backups(guest: Name, signal: AbortSignal): Promise<readonly BackupReference[]> {
     const path = this.#guestFolder(guest);
-    const listed = this.#backups.get(guest) ?? this.#listed(path, backupsOf, (a, b) => a.folder === b.folder);
+    let listed = this.#backups.get(guest);
+    if (!listed) {
+      listed = this.#listed(path, backupsOf, (a, b) => a.folder === b.folder);
+      this.#backups.set(guest, listed);
+    }
+    const length = listed.length;
     try {
       const items = await listed.items(signal);
-      this.#backups.set(guest, listed); // anew, for its size may have changed
+      if (items.length !== length && this.#backups.get(guest) === listed) {
+        this.#backups.delete(guest); // its size is reckoned only when it is set anew
+        this.#backups.set(guest, listed);
+      }
       return items;
     } catch (error) {
-      throw this.#absent(error, guest);
+      const reason = this.#absent(error, guest);
+      if (hasCode(reason, 'ENOENT') && this.#backups.get(guest) === listed) this.#backups.delete(guest);
+      throw reason;
     }
   }
 

@@ -1,7 +1,7 @@
 import { type BigIntStats, close, constants, fstat } from 'node:fs';
 import { promisify } from 'node:util';
 import type { StoreFolder } from '../../disks/store-folder.js';
-import { StillError } from '../../errors.js';
+import { hasCode, StillError } from '../../errors.js';
 import { type Name, nameToText } from '../../name.js';
 import { readDirectory } from '../../posix/getdents.js';
 import { O_PATH, openBeneath } from '../../posix/openat2.js';
@@ -49,7 +49,10 @@ export async function statBeneath(
   return folder.depth.run(() => statOf(folder.descriptor, path), signal);
 }
 
-/** Looks at several; undefined where one has gone meanwhile. */
+/** Faults of this machine's, which say nothing of the file. */
+const passing = ['EMFILE', 'ENFILE', 'ENOMEM'] as const;
+
+/** Looks at several; undefined for what can't be looked at, mostly because it has gone meanwhile. */
 export async function statAllBeneath(
   folder: StoreFolder,
   paths: readonly Name[],
@@ -59,7 +62,7 @@ export async function statAllBeneath(
     const stats: Array<StoredStat | undefined> = [];
     for (const path of paths) {
       signal?.throwIfAborted();
-      stats.push(await statOf(folder.descriptor, path).catch(() => undefined));
+      stats.push(await statOf(folder.descriptor, path).catch(missing));
     }
     return stats;
   }, signal);
@@ -107,7 +110,7 @@ async function entriesOf(
     after = last.next;
     for (const { name, type } of rows) {
       if (name === '.' || name === '..') continue;
-      const known = type ?? (await statOf(descriptor, name).catch(() => undefined))?.type;
+      const known = type ?? (await statOf(descriptor, name).catch(missing))?.type;
       if (known) entries.push({ name, type: known });
     }
     if (entries.length > limit) {
@@ -127,6 +130,10 @@ async function statOf(descriptor: number, path: Name): Promise<StoredStat> {
   } finally {
     await closeDescriptor(named);
   }
+}
+
+function missing(error: unknown): undefined {
+  if (passing.some((code) => hasCode(error, code))) throw error;
 }
 
 function storedStat(stats: BigIntStats): StoredStat {

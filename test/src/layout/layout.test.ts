@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { StillError } from '../../../src/errors.js';
 import { openLayout } from '../../../src/layout/layout.js';
 import { silent } from '../../../src/log.js';
@@ -18,6 +18,7 @@ function layoutOf(...stores: MemoryStore[]): Tree {
 }
 
 afterEach(async () => {
+  vi.useRealTimers();
   for (const tree of trees.splice(0)) await tree.close();
 });
 
@@ -371,5 +372,25 @@ describe('a change in a store', () => {
       { kind: 'inode', inode: guest },
     ]);
     expect(await linkAt(tree, 'backups/nas/100/latest')).toBe('20241114T095719Z');
+  });
+
+  it('in a backup that was looked into is seen, and told for everything known of it', async () => {
+    vi.useFakeTimers({ toFake: ['performance'] });
+    const store = new MemoryStore('nas');
+    const old = new MemoryDisk([{ length: 512, zero: false, dirty: true }]);
+    const grown = new MemoryDisk([{ length: 1024, zero: false, dirty: true }]);
+    let disk = old;
+    store.add('100', 'qemu-1731491839', noon, { disks: [storedDisk('vda', async () => disk)] });
+    const tree = layoutOf(store);
+    const raw = 'backups/nas/100/20241113T095719Z/disks/vda.raw';
+    const before = await find(tree, raw);
+    const changes: Change[] = [];
+    tree.watch?.((change) => changes.push(change));
+    disk = grown;
+    store.version = 'two';
+    vi.advanceTimersByTime(1001);
+    expect((await find(tree, raw))?.size).toBe(1024);
+    expect(before?.size).toBe(512);
+    expect(changes).toContainEqual({ kind: 'inode', inode: before?.inode });
   });
 });

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
@@ -154,5 +154,39 @@ describe('a store that qemu-img made', () => {
       inodes.add(await inodeAt(tree, folder));
     }
     expect(inodes.size).toBe(count + 1);
+  });
+
+  it('gains a backup while it is shown: the kernel is told, and latest moves', async () => {
+    const store101 = await inodeAt(tree, 'backups/nas/101');
+    const before = await namesAt(tree, 'backups/nas/101');
+    const told = new Set<string>();
+    const latestMoved = new Promise<void>((resolve) => {
+      tree.watch?.((change) => {
+        if (change.kind !== 'entry' || change.folder !== store101) return;
+        told.add(change.name);
+        if (change.name === 'latest') resolve();
+      });
+    });
+    await mkdir(join(path, 'store/101/20241201T000000Z'));
+    await latestMoved;
+    expect([...told]).toEqual(['20241201T000000Z', 'latest']);
+    expect(await namesAt(tree, 'backups/nas/101')).toEqual([...before, '20241201T000000Z'].sort());
+    expect(await linkAt(tree, 'backups/nas/101/latest')).toBe('20241201T000000Z');
+    await rm(join(path, 'store/101/20241201T000000Z'), { recursive: true });
+    while ((await linkAt(tree, 'backups/nas/101/latest')) !== '20241116T095719Z')
+      await new Promise(setImmediate);
+    expect(await find(tree, 'backups/nas/101/20241201T000000Z')).toBeUndefined();
+  });
+
+  it('opens a damaged image with EIO alone, and says why', async () => {
+    const backup = join(path, 'store/100/qemu-1731664639');
+    await mkdir(backup);
+    await writeFile(join(backup, 'vda.qcow2'), 'not an image');
+    await writeFile(join(backup, 'vdb.raw'), Buffer.alloc(4096, 7));
+    const folder = 'backups/nas/100/20241115T095719Z';
+    while (!(await find(tree, folder))) await new Promise(setImmediate);
+    await expect(find(tree, `${folder}/disks/vda.raw`)).rejects.toMatchObject({ code: 'EIO' });
+    expect((await bytesAt(tree, `${folder}/disks/vdb.raw`)).equals(Buffer.alloc(4096, 7))).toBe(true);
+    expect(await textAt(tree, `${folder}/PROBLEM.txt`)).toMatch(/^disks\/vda\.raw can't be read: .+\n$/);
   });
 });
