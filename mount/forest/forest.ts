@@ -79,6 +79,7 @@ export class Forest {
   readonly #numbers = new Map<string, number>();
   readonly #root: KnownNode;
   readonly #changed: (node: Node, change: Change) => void;
+  #closed = false;
 
   /** `changed` is called for every change that a tree tells of, with the node that the change is about. */
   constructor(root: Tree, changed: (node: Node, change: Change) => void) {
@@ -215,6 +216,7 @@ export class Forest {
 
   /** Lets go of every tree but the root's, which belongs to who made the forest. */
   close(): void {
+    this.#closed = true;
     this.#known.clear();
     for (const planted of this.#living.values()) {
       planted.stopWatching?.();
@@ -252,8 +254,14 @@ export class Forest {
     if (!planting || planting.abandoned) {
       const place = this.#places.get(number);
       if (!place) throw new StillError('ESTALE', `no tree of this mount has the number ${number}`);
-      planting = new SharedWait((shared) => this.#plant(number, place, shared));
-      this.#planting.set(number, planting);
+      const begun = new SharedWait((shared) =>
+        this.#plant(number, place, shared).finally(() => {
+          // One that was abandoned may end when its successor has begun already.
+          if (this.#planting.get(number) === begun) this.#planting.delete(number);
+        }),
+      );
+      planting = begun;
+      this.#planting.set(number, begun);
     }
     const planted = await planting.wait(signal);
     planted.uses++;
@@ -271,7 +279,7 @@ export class Forest {
         number,
         below,
         graft,
-        uses: 0,
+        uses: 1,
         stopWatching: undefined,
       };
       // The tree's own use lasts until all who waited for it have taken theirs.
@@ -282,8 +290,6 @@ export class Forest {
     } catch (error) {
       this.#leave(lower);
       throw error;
-    } finally {
-      this.#planting.delete(number);
     }
   }
 
@@ -303,7 +309,7 @@ export class Forest {
 
   #leave(planted: LivingTree): void {
     planted.uses--;
-    if (planted.uses > 0 || !planted.below) return;
+    if (this.#closed || planted.uses > 0 || !planted.below) return;
     planted.stopWatching?.();
     this.#living.delete(planted.number);
     planted.graft?.release();

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { LRUCache } from 'lru-cache';
-import { codeOf, errnoOf, hasCode, messageOf, StillError } from '../../src/errors.js';
+import { errnoOf, StillError } from '../../src/errors.js';
 import type { Logger } from '../../src/log.js';
 import type { Change, Tree } from '../../src/tree/tree.js';
+import { Complaints } from '../complaints.js';
 import { Forest, type Node } from '../forest/forest.js';
 import { BackingFiles } from './backing-files.js';
 import type { Device } from './device.js';
@@ -32,9 +32,6 @@ const operations = new Map<number, Operation>([
   ...refusedOperations,
 ]);
 
-/** The same complaint is written to the log once in this time, in milliseconds. */
-const complaintInterval = 60_000;
-
 /** One mount's conversation with the kernel, from INIT to its end. */
 export class KernelSession {
   readonly #device: Device;
@@ -42,7 +39,7 @@ export class KernelSession {
   readonly #readOnly: boolean;
   readonly #forest: Forest;
   readonly #underWay = new Map<number, AbortController>();
-  readonly #complaints = new LRUCache<string, true>({ max: 256, ttl: complaintInterval });
+  readonly #complaints: Complaints;
   #state: MountState | undefined;
   #agreed: (session: Session) => void = () => undefined;
   /** Settles when both sides have agreed on how to speak. */
@@ -51,6 +48,7 @@ export class KernelSession {
   constructor(device: Device, tree: Tree, options: { readonly log: Logger; readonly readOnly: boolean }) {
     this.#device = device;
     this.#log = options.log;
+    this.#complaints = new Complaints(options.log);
     this.#readOnly = options.readOnly;
     this.#forest = new Forest(tree, (node, change) => this.#tellOfChange(node, change));
     this.agreed = new Promise((resolve) => {
@@ -187,20 +185,7 @@ export class KernelSession {
 
   #fail(request: Request, error: unknown): void {
     this.#device.send(seal(replyWith(0), request.unique, errnoOf(error)));
-    const expected = error instanceof StillError || (error instanceof Error && 'code' in error);
-    if (expected && !hasCode(error, 'EIO')) return;
-    const complaint = `${opcodeName(request.opcode)} of ${this.#pathOf(request)} failed`;
-    if (!expected) {
-      this.#log.error(
-        { stack: error instanceof Error ? error.stack : undefined },
-        `${complaint}: ${messageOf(error)}`,
-      );
-      return;
-    }
-    const sentence = `${complaint}: ${messageOf(error)}`;
-    if (this.#complaints.has(sentence)) return;
-    this.#complaints.set(sentence, true);
-    this.#log.warn({ code: codeOf(error) }, sentence);
+    this.#complaints.failed(opcodeName(request.opcode), this.#pathOf(request), error);
   }
 
   #pathOf(request: Request): string {

@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import { messageOf, StillError } from '../../../src/errors.js';
 import type { Access, Opened } from '../../../src/tree/tree.js';
 import type { Node } from '../../forest/forest.js';
+import { readWhole } from '../../whole-read.js';
 import type { OpenFile } from '../open-handles.js';
 import type { MountState, Operation } from '../operation.js';
 import { Opcode } from '../protocol/opcode.js';
@@ -98,18 +99,11 @@ const read: Operation = async (state, node, body, signal) => {
   const { tree } = file.node.planted;
   // After a failure the buffer is lost to the pool: the tree may still write to it.
   const buffer = state.buffers.take(size);
-  const length = await tree.read(file.opened.handle, offset, buffer.subarray(replyHeaderBytes), signal);
+  const { inode } = file.node;
+  const path = (): string => state.forest.pathOf(node);
+  const target = buffer.subarray(replyHeaderBytes);
+  const length = await readWhole({ tree, inode, handle: file.opened.handle, offset, path }, target, signal);
   const delivered = (): void => state.buffers.giveBack(buffer);
-  if (length === size) return { message: buffer, delivered };
-  // A short answer to a cached read makes the kernel cut the file there, in silence.
-  const attributes = await tree.attributes(file.node.inode, signal);
-  if (offset + length < attributes.size) {
-    const path = state.forest.pathOf(node);
-    throw new StillError(
-      'EIO',
-      `${path} gave ${length} of ${size} bytes at ${offset}, before its end at ${attributes.size}`,
-    );
-  }
   return { message: buffer.subarray(0, replyHeaderBytes + length), delivered };
 };
 

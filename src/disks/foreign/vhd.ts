@@ -1,0 +1,23 @@
+import type { Disk } from '../disk.js';
+import { bytesOf, refused } from './check.js';
+
+// Virtual Hard Disk Image Format Specification 1.0, "Hard disk footer"; big-endian
+const footerBytes = 512;
+const cookie = 'conectix';
+const fixed = 2;
+const dynamic = 3;
+
+/** Refuses a VHD that builds on another one. The footer stands at the end, and a copy at the start of a dynamic one. */
+export async function checkVhd(image: Disk, subject: string, signal?: AbortSignal): Promise<void> {
+  const places = [0, Math.max(0, image.size - footerBytes)];
+  let found = false;
+  for (const at of places) {
+    const footer = await bytesOf(image, at, footerBytes, signal);
+    if (footer.length < footerBytes || footer.subarray(0, 8).toString('latin1') !== cookie) continue;
+    found = true;
+    const type = footer.readUInt32BE(60);
+    if (type !== fixed && type !== dynamic)
+      throw refused(subject, `its type is ${type}, which builds on another image`);
+  }
+  if (!found) throw refused(subject, 'it has no VHD footer');
+}

@@ -1,0 +1,106 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { alternate, type Contender } from './measure.js';
+import { nbdfuse, peakMemory, type Running, stillfs, storageDaemonFuse } from './mounts.js';
+import type { Row } from './report.js';
+
+const backup = 'qemu-1700000000';
+
+/** Sequential and random reads of a stored raw and qcow2 image of `mebibytes`, all in the page cache of the host. */
+export async function diskReads(folder: string, mebibytes: number, rounds: number): Promise<Row[]> {
+  const images = join(folder, 'store', '100', backup);
+  await mkdir(images, { recursive: true });
+  const raw = join(images, 'plain.raw');
+  const qcow2 = join(images, 'layered.qcow2');
+  await execa('dd', ['if=/dev/urandom', `of=${raw}`, 'bs=1M', `count=${mebibytes}`, 'status=none']);
+  await execa('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', raw, qcow2]);
+  const rows: Row[] = [];
+  for (const [format, image, disk] of [
+    ['qcow2', qcow2, 'layered'],
+    ['raw', raw, 'plain'],
+  ] as const) {
+    await execa('dd', [`if=${image}`, 'of=/dev/null', 'bs=1M', 'status=none']);
+    const own = await stillfs(join(folder, 'store'), join(folder, 'mount'));
+    const ownFile = join(own.path, 'backups/store/100/20231114T221320Z/disks', `${disk}.raw`);
+    const nbd = await nbdfuse(image, format, join(folder, 'nbdfuse'));
+    const daemon = await storageDaemonFuse(image, format, join(folder, `${format}.export`));
+    const files = {
+      stillfs: ownFile,
+      'qemu-nbd + nbdfuse': nbd.path,
+      'qemu-storage-daemon FUSE': daemon.path,
+    };
+    try {
+      for (const direct of [false, true]) {
+        const how = direct ? 'O_DIRECT' : 'buffered';
+        const sequential = contenders(files, (file) => sequentialRead(file, direct));
+        rows.push(await row(`${format}, sequential, ${how}`, 'MB/s', sequential, rounds));
+        for (const jobs of [1, 8]) {
+          const random = contenders(files, (file) => randomRead(file, direct, jobs));
+          rows.push(await row(`${format}, 4 KiB random, ${how}, ${jobs} job(s)`, 'IOPS', random, rounds));
+        }
+      }
+      rows.push(await memory(format, own, nbd, daemon));
+    } finally {
+      await daemon.stop();
+      await nbd.stop();
+      await own.stop();
+    }
+  }
+  return rows;
+}
+
+async function row(title: string, unit: string, all: readonly Contender[], rounds: number): Promise<Row> {
+  return { title, unit, higherIsBetter: true, measured: await alternate(all, rounds) };
+}
+
+function contenders(
+  files: Readonly<Record<string, string>>,
+  read: (file: string) => Promise<number>,
+): Contender[] {
+  return Object.entries(files).map(([name, file]) => ({ name, run: () => read(file) }));
+}
+
+async function memory(format: string, own: Running, nbd: Running, daemon: Running): Promise<Row> {
+  const measured = [];
+  for (const [name, { pid }] of [
+    ['stillfs', own],
+    ['nbdfuse (without qemu-nbd)', nbd],
+    ['qemu-storage-daemon FUSE', daemon],
+  ] as const) {
+    const peak = await peakMemory(pid);
+    measured.push({ name, median: peak, all: [peak] });
+  }
+  return { title: `${format}, peak memory`, unit: 'MiB', higherIsBetter: false, measured };
+}
+
+/** MB/s of reading a whole file, its own cached pages dropped before. */
+async function sequentialRead(file: string, direct: boolean): Promise<number> {
+  await execa('dd', [`if=${file}`, 'of=/dev/null', 'iflag=nocache', 'count=0', 'status=none']);
+  const { stderr } = await execa(
+    'dd',
+    [`if=${file}`, 'of=/dev/null', 'bs=1M', ...(direct ? ['iflag=direct'] : [])],
+    {
+      env: { LC_ALL: 'C' },
+    },
+  );
+  const [, bytes, time] = /(\d+) bytes .* copied, ([\d.]+) s/.exec(stderr) ?? [];
+  return Number(bytes) / 1e6 / Number(time);
+}
+
+/** Random 4 KiB reads a second, for two seconds; fio drops the file's cached pages before. */
+async function randomRead(file: string, direct: boolean, jobs: number): Promise<number> {
+  const { stdout } = await execa('fio', [
+    ...['--name=random', `--filename=${file}`, '--rw=randread', '--bs=4k', '--ioengine=psync', '--readonly'],
+    ...[
+      `--direct=${direct ? 1 : 0}`,
+      '--runtime=2',
+      '--time_based',
+      `--numjobs=${jobs}`,
+      '--group_reporting',
+    ],
+    '--output-format=json',
+  ]);
+  const report: { jobs: Array<{ read: { iops: number } }> } = JSON.parse(stdout.slice(stdout.indexOf('{')));
+  return report.jobs[0]?.read.iops ?? Number.NaN;
+}
