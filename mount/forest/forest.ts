@@ -273,6 +273,10 @@ export class Forest {
     try {
       if (!lower.tree.graft) throw new StillError('ESTALE', `nothing can stand upon tree ${lower.number}`);
       const graft = await lower.tree.graft(place.folder, signal);
+      if (signal.aborted || this.#closed) {
+        graft.release();
+        throw this.#closed ? new StillError('ECONNABORTED', 'the mount has ended') : signal.reason;
+      }
       const below = { planted: lower, folder: place.folder };
       const planted: LivingTree = {
         tree: graft.tree,
