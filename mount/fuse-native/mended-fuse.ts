@@ -1,6 +1,6 @@
 import { constants } from 'node:os';
 import Fuse from 'fuse-native';
-import type { Operations } from './operations.js';
+import type { Operations } from './native-operations.js';
 
 // The package's own way hands the path to a shell, and ends whatever is mounted there by then. Mounts are ended by us;
 // what is left for it to do is to let the event loop go.

@@ -10,7 +10,7 @@ import { ConnectionWatch, fuseDescriptors } from './connection-watch.js';
 import { lacks } from './lacks.js';
 import type { MendedFuse } from './mended-fuse.js';
 import { loadFuseNative } from './package.js';
-import { type Limits, PathSession } from './session.js';
+import { type Limits, PathSession } from './path-session.js';
 
 /** A mount over fuse-native, which can tell of itself. */
 export interface FuseNativeMounted extends Mounted {
@@ -37,7 +37,7 @@ export const mountOverFuseNative = (async (
   await check(options, isRoot);
   const Fuse = await loadFuseNative();
   const session = new PathSession(tree, options);
-  const fuse = new Fuse(options.mountpoint, mountOptions(options), session.operations);
+  const fuse = new Fuse(options.mountpoint, mountOptions(options), session.operations());
   let watch: ConnectionWatch;
   try {
     watch = await inTurn(() => mount(fuse, options.mountpoint));

@@ -6,7 +6,6 @@ export interface OpenFile {
   readonly node: Node;
   /** What the tree calls it. */
   readonly handle: number;
-  readonly writable: boolean;
   /** Ends the hold on the node's tree. */
   readonly letGo: () => void;
 }
