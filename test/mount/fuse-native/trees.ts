@@ -84,19 +84,6 @@ export const trees: Readonly<Record<string, () => MemoryTree>> = {
     tree.link(tree.root, 'well', tree.addFile('well'));
     return tree;
   },
-
-  /** Nothing in it may be remembered from one look to the next. */
-  restless() {
-    const tree = new MemoryTree();
-    tree.describe(tree.root, { freshSeconds: 0 });
-    let looks = 0;
-    const file = tree.link(tree.root, 'count', tree.addFile('', { freshSeconds: 0 }));
-    tree.attributes = async (inode) => {
-      const { attributes } = tree.node(inode);
-      return inode === file ? { ...attributes, size: ++looks } : attributes;
-    };
-    return tree;
-  },
 };
 
 /** Counts how often it is told that an inode is not referred to any more. */
