@@ -1,0 +1,142 @@
+import { Command, Option } from 'commander';
+import { ConfigError } from '../config/file.js';
+import { type LogLevel, logLevels } from '../config/schema.js';
+import { settingsFrom } from '../config/settings.js';
+import { messageOf } from '../errors.js';
+import { openLog } from '../log.js';
+import { nameToText } from '../name.js';
+import type { BackupReference, BackupStore } from '../stores/store.js';
+import type { Time } from '../time.js';
+import { ExitCode } from './exit-code.js';
+import { configOption, type Invocation, storeOption } from './invocation.js';
+import { realStore } from './mountpoint.js';
+import { closeStores, openStores } from './open-stores.js';
+import { printable } from './printable.js';
+
+/** What `list --json` prints. Keys may be added to it, never changed. Text that is not UTF-8 holds U+FFFD. */
+export interface Listing {
+  readonly stores: ReadonlyArray<{
+    readonly name: string;
+    readonly path: string;
+    readonly guests: readonly ListedGuest[];
+    /** Why the store could not be read. */
+    readonly problem?: string;
+  }>;
+}
+
+interface ListedGuest {
+  readonly name: string;
+  /** Oldest first. */
+  readonly backups: readonly ListedBackup[];
+  readonly problem?: string;
+}
+
+interface ListedBackup {
+  /** RFC 3339, in UTC. */
+  readonly time: string;
+  /** The name of the backup's folder in the store. */
+  readonly folder: string;
+  readonly kind: 'qemu' | 'lxc' | null;
+}
+
+interface ListFlags {
+  readonly config?: string;
+  readonly store?: readonly string[];
+  readonly json?: boolean;
+  readonly logLevel?: LogLevel;
+}
+
+/** `stillfs list`: what the stores hold, without mounting. */
+export function listCommand(invocation: Invocation): Command {
+  return new Command('list')
+    .description('list the guests and backups of stores, without mounting')
+    .addOption(configOption())
+    .addOption(storeOption())
+    .option('--json', 'print JSON for programs')
+    .addOption(new Option('--log-level <level>', 'how much the log says (default: warn)').choices(logLevels))
+    .action(async (flags: ListFlags) => {
+      invocation.exitCode = await list(flags, invocation);
+    });
+}
+
+async function list(flags: ListFlags, invocation: Invocation): Promise<ExitCode> {
+  const settings = await settingsFrom({
+    ...(flags.config !== undefined && { config: flags.config }),
+    stores: flags.store ?? [],
+    logLevel: flags.logLevel ?? 'warn',
+  });
+  invocation.debug = settings.logLevel === 'debug' || settings.logLevel === 'trace';
+  if (settings.stores.length === 0) throw new ConfigError(['no store: give --store DIR, or a configuration']);
+  for (const store of settings.stores) await realStore(store);
+  const stores = await openStores(settings.stores, openLog(settings.logLevel));
+  const paths = new Map(settings.stores.map(({ name, path }) => [name, path]));
+  try {
+    const listing: Listing = {
+      stores: await Promise.all(
+        stores.map(async (store) => ({ ...(await listStore(store)), path: paths.get(store.name) ?? '' })),
+      ),
+    };
+    process.stdout.write(flags.json ? `${JSON.stringify(listing, null, 2)}\n` : table(listing));
+    return problems(listing) === 0 ? ExitCode.fine : ExitCode.failure;
+  } finally {
+    await closeStores(stores);
+  }
+}
+
+async function listStore(store: BackupStore): Promise<Omit<Listing['stores'][number], 'path'>> {
+  const { signal } = new AbortController();
+  const { name } = store;
+  try {
+    const guests: ListedGuest[] = [];
+    for (const guest of await store.guests(signal)) {
+      const backups = store.backups(guest, signal).then(
+        (references) => ({ backups: references.map(listed) }),
+        (error: unknown) => ({ backups: [], problem: messageOf(error) }),
+      );
+      guests.push({ name: nameToText(guest), ...(await backups) });
+    }
+    return { name, guests };
+  } catch (error) {
+    return { name, guests: [], problem: messageOf(error) };
+  }
+}
+
+function listed({ time, folder, kind }: BackupReference): ListedBackup {
+  return { time: rfc3339(time), folder: nameToText(folder), kind: kind ?? null };
+}
+
+function rfc3339({ seconds, nanoseconds }: Time): string {
+  const whole = new Date(seconds * 1000).toISOString().replace('.000Z', '');
+  return nanoseconds === 0 ? `${whole}Z` : `${whole}.${String(nanoseconds).padStart(9, '0')}Z`;
+}
+
+function problems({ stores }: Listing): number {
+  return stores.flatMap((store) => [store, ...store.guests]).filter((each) => each.problem !== undefined)
+    .length;
+}
+
+function table(listing: Listing): string {
+  const rows: string[][] = [['STORE', 'GUEST', 'KIND', 'TIME', 'FOLDER']];
+  for (const store of listing.stores) {
+    if (store.problem !== undefined) rows.push([store.name, '-', '-', '-', store.problem]);
+    else if (store.guests.length === 0) rows.push([store.name, '-', '-', '-', '(no guests)']);
+    for (const guest of store.guests) {
+      if (guest.problem !== undefined) rows.push([store.name, guest.name, '-', '-', guest.problem]);
+      for (const { time, folder, kind } of guest.backups) {
+        rows.push([store.name, guest.name, kind ?? '-', time, folder]);
+      }
+    }
+  }
+  const printed = rows.map((row) => row.map(printable));
+  const widths =
+    rows[0]?.map((_, column) => Math.max(...printed.map((row) => row[column]?.length ?? 0))) ?? [];
+  return printed
+    .map(
+      (row) =>
+        `${row
+          .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+          .join('  ')
+          .trimEnd()}\n`,
+    )
+    .join('');
+}

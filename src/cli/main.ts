@@ -1,0 +1,74 @@
+import { readFile } from 'node:fs/promises';
+import { Command, CommanderError } from 'commander';
+import { z } from 'zod';
+import { hasCode, messageOf } from '../errors.js';
+import { exitNow } from '../posix/exit.js';
+import { ExitCode, exitCodeOf, exitCodesHelp } from './exit-code.js';
+import type { Invocation } from './invocation.js';
+import { listCommand } from './list.js';
+import { mountCommand } from './mount.js';
+import { mountHelperArguments } from './mount-helper.js';
+import { printable } from './printable.js';
+import { umountCommand } from './umount.js';
+
+const commands = ['mount', 'umount', 'list', 'help'];
+
+/** Runs the program and ends the process. */
+export async function main(argv: readonly string[]): Promise<never> {
+  process.stdout.on('error', endOfReader);
+  const exitCode = await run(argv);
+  // Those who clean up when a process exits have their turn; then nothing is waited for that may never answer.
+  process.emit('exit', exitCode);
+  exitNow(exitCode);
+}
+
+async function run(argv: readonly string[]): Promise<ExitCode> {
+  const invocation: Invocation = { args: argv, exitCode: ExitCode.fine, debug: false };
+  try {
+    invocation.args = mountHelperArguments(argv, commands) ?? argv;
+    await (await program(invocation)).parseAsync([...invocation.args], { from: 'user' });
+    return invocation.exitCode;
+  } catch (error) {
+    // What commander finds wrong it says itself.
+    const isSaid = error instanceof CommanderError && error.code !== 'stillfs.mountHelper';
+    if (!isSaid) process.stderr.write(told(error, invocation.debug));
+    return exitCodeOf(error);
+  }
+}
+
+async function program(invocation: Invocation): Promise<Command> {
+  const program = new Command('stillfs')
+    .description('Backups of virtual machines and containers, mounted as plain files')
+    .version(await version())
+    .exitOverride()
+    .showSuggestionAfterError()
+    .addHelpText('after', exitCodesHelp);
+  for (const make of [mountCommand, umountCommand, listCommand]) {
+    program.addCommand(make(invocation).copyInheritedSettings(program));
+  }
+  return program.action(() => {
+    program.outputHelp({ error: true });
+    invocation.exitCode = ExitCode.usage;
+  });
+}
+
+/** The package's own version: the nearest package.json above the compiled program. */
+async function version(): Promise<string> {
+  const text = await readFile(new URL('../../../package.json', import.meta.url), 'utf8');
+  return z.object({ version: z.string() }).parse(JSON.parse(text)).version;
+}
+
+/** An error for a person: `stillfs: ` and a sentence a line, and where it arose if they want to know. */
+function told(error: unknown, debug: boolean): string {
+  const lines = messageOf(error)
+    .split('\n')
+    .map((line) => `stillfs: ${printable(line)}\n`)
+    .join('');
+  return debug && error instanceof Error ? `${lines}${error.stack ?? ''}\n` : lines;
+}
+
+/** A reader that has seen enough (`stillfs list | head`) is no failure. */
+function endOfReader(error: Error): void {
+  if (hasCode(error, 'EPIPE')) exitNow(ExitCode.fine);
+  throw error;
+}

@@ -1,0 +1,120 @@
+import { opendir, realpath, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import type { StoreSettings } from '../config/settings.js';
+import { hasCode, messageOf } from '../errors.js';
+import type { Logger } from '../log.js';
+import { CommandError, ExitCode } from './exit-code.js';
+import { isFuse, isStillfs, mountAt, mountTable } from './mount-table.js';
+import { isWithin } from './mount-users.js';
+import { endMount, isStale } from './unmounting.js';
+
+/** Whether somebody else has mounted already and passes the descriptor of /dev/fuse, as fuse(8) has it. */
+export function isDescriptor(mountpoint: string): boolean {
+  return /^\/dev\/fd\/\d+$/.test(mountpoint);
+}
+
+/** The real path of something whose last part may be a mount that does not answer. */
+export async function pathWithoutEntering(path: string): Promise<string> {
+  return path === '/' ? path : join(await realpath(dirname(path)), basename(path));
+}
+
+/**
+ * The real path of a folder that can be mounted on: there, empty, nothing mounted on it, no store around or below it.
+ * A mount whose server is gone is taken away first.
+ */
+export async function readyMountpoint(
+  path: string,
+  stores: readonly StoreSettings[],
+  log: Logger,
+): Promise<string> {
+  if (isDescriptor(path)) return path;
+  await removeStale(path, log);
+  let real: string;
+  try {
+    real = await realpath(path);
+  } catch (error) {
+    throw unusable(path, error);
+  }
+  const mounted = mountAt(await mountTable(), real);
+  if (mounted) {
+    const advice = isStillfs(mounted) ? `end that first: stillfs umount ${path}` : 'choose another folder';
+    throw new CommandError(
+      ExitCode.usage,
+      `${path} has ${isStillfs(mounted) ? 'stillfs' : mounted.type} mounted on it already; ${advice}`,
+    );
+  }
+  for (const store of stores) refuseOverlap(real, store, await realStore(store));
+  await refuseUnlessEmpty(path, real);
+  return real;
+}
+
+/** Takes away what a daemon left behind that was killed. */
+async function removeStale(path: string, log: Logger): Promise<void> {
+  let place: string;
+  try {
+    place = await pathWithoutEntering(path);
+  } catch (error) {
+    throw unusable(path, error);
+  }
+  for (;;) {
+    const mount = mountAt(await mountTable(), place);
+    if (!mount || !isFuse(mount) || !(await isStale(place))) return;
+    await endMount(place, true);
+    log.warn({ mountpoint: place }, 'took away a mount whose server was gone');
+  }
+}
+
+/** The real path of a store's folder, which must be there. */
+export async function realStore(store: StoreSettings): Promise<string> {
+  try {
+    const real = await realpath(store.path);
+    if ((await stat(real)).isDirectory()) return real;
+  } catch (error) {
+    if (!hasCode(error, 'ENOENT')) {
+      throw new CommandError(ExitCode.usage, `the store "${store.name}" can't be used`, { cause: error });
+    }
+    throw new CommandError(ExitCode.usage, `the store "${store.name}" is not there: no folder ${store.path}`);
+  }
+  throw new CommandError(ExitCode.usage, `the store "${store.name}" is not a folder: ${store.path}`);
+}
+
+function refuseOverlap(mountpoint: string, store: StoreSettings, storePath: string): void {
+  if (isWithin(mountpoint, storePath)) {
+    throw new CommandError(
+      ExitCode.usage,
+      `${mountpoint} lies in the store "${store.name}" (${storePath}): the mount would show itself; choose a folder elsewhere`,
+    );
+  }
+  if (isWithin(storePath, mountpoint)) {
+    throw new CommandError(
+      ExitCode.usage,
+      `the store "${store.name}" (${storePath}) lies in ${mountpoint}: the mount would hide it; choose a folder elsewhere`,
+    );
+  }
+}
+
+async function refuseUnlessEmpty(path: string, real: string): Promise<void> {
+  try {
+    const folder = await opendir(real);
+    const first = await folder.read();
+    await folder.close();
+    if (first === null) return;
+  } catch (error) {
+    throw unusable(path, error);
+  }
+  throw new CommandError(
+    ExitCode.usage,
+    `${path} is not empty, and the mount would hide what is in it; choose an empty folder`,
+  );
+}
+
+function unusable(path: string, error: unknown): CommandError {
+  if (hasCode(error, 'ENOENT')) {
+    return new CommandError(
+      ExitCode.usage,
+      `there is no folder ${path} to mount on; make one: mkdir -p ${path}`,
+    );
+  }
+  if (hasCode(error, 'ENOTDIR')) return new CommandError(ExitCode.usage, `${path} is not a folder`);
+  return new CommandError(ExitCode.usage, `${path} can't be mounted on: ${messageOf(error)}`);
+}

@@ -1,0 +1,145 @@
+import { Worker } from 'node:worker_threads';
+import { messageOf, StillError } from '../../errors.js';
+import type { Tree } from '../tree.js';
+import { errorOf } from './failure.js';
+import type { ToClient, ToServer } from './messages.js';
+import { parseToClient } from './parse.js';
+import { PortTree } from './port-tree.js';
+
+/** How a tree is hosted. */
+export interface HostOptions {
+  /** What the tree is of, for messages and for the thread's name. */
+  readonly name: string;
+  /** The module that the worker runs. It calls `serveHosted`. */
+  readonly entry: URL;
+  /** What the tree is made from. It is cloned. */
+  readonly data: unknown;
+  /** Seconds that the worker may be silent while something is asked of it, before it is ended. */
+  readonly silence: number;
+  /** The limit of the worker's heap, MiB. What lies in buffers is not counted. */
+  readonly memory: number;
+  readonly signal?: AbortSignal;
+}
+
+/** How many beats of the heart the worker may miss. Time that this process was held up itself does not count. */
+const beats = 5;
+
+/**
+ * Makes a tree in a worker of its own, so that what parses a guest's bytes can neither hold up nor take down the rest.
+ * Rejects with what making it failed with. Closing the tree ends the worker.
+ *
+ * A worker that crashes, ends, takes too much memory or is silent too long is ended; every operation on its tree, under
+ * way or later, is EIO with the reason, and no other tree is touched. The tree has no grafts and no `passthrough`.
+ */
+export async function hostTree(options: HostOptions): Promise<Tree> {
+  options.signal?.throwIfAborted();
+  const host = new Host(options);
+  const abort = (): void => host.fail('was given up', options.signal?.reason);
+  options.signal?.addEventListener('abort', abort, { once: true });
+  try {
+    return await host.ready;
+  } catch (error) {
+    await host.end();
+    options.signal?.throwIfAborted();
+    throw error;
+  } finally {
+    options.signal?.removeEventListener('abort', abort);
+  }
+}
+
+class Host {
+  readonly #options: HostOptions;
+  readonly #worker: Worker;
+  readonly #exited: Promise<void>;
+  /** Settles once: with the tree, or with what kept it from being made. */
+  readonly ready: Promise<Tree>;
+  #made: (tree: Tree) => void = () => undefined;
+  #unmade: (reason: unknown) => void = () => undefined;
+  readonly #heart: NodeJS.Timeout;
+  #missedBeats = 0;
+  #tree: PortTree | undefined;
+  #failed = false;
+
+  constructor(options: HostOptions) {
+    this.#options = options;
+    this.ready = new Promise((resolve, reject) => {
+      this.#made = resolve;
+      this.#unmade = reject;
+    });
+    this.#worker = new Worker(options.entry, {
+      name: options.name,
+      workerData: options.data,
+      resourceLimits: { maxOldGenerationSizeMb: options.memory },
+    });
+    this.#worker.on('message', (message: unknown) => this.#receive(message));
+    this.#worker.on('messageerror', (error) => this.fail('sent what can not be read', error));
+    this.#worker.on('error', (error) => this.#crashed(error));
+    this.#exited = new Promise((resolve) => {
+      this.#worker.once('exit', (code) => {
+        this.fail(`ended with code ${code}`);
+        resolve();
+      });
+    });
+    this.#heart = setInterval(() => this.#beat(), (options.silence * 1000) / beats);
+    this.#heart.unref();
+  }
+
+  /** Makes every operation on the tree fail, and ends the worker. */
+  fail(happened: string, cause?: unknown): void {
+    if (this.#failed) return;
+    this.#failed = true;
+    const reason = new StillError('EIO', `the worker that reads ${this.#options.name} ${happened}`, {
+      cause,
+    });
+    this.#tree?.break(reason);
+    this.#unmade(reason);
+    // Its exit is what `end` waits for.
+    void this.#worker.terminate();
+    clearInterval(this.#heart);
+  }
+
+  async end(): Promise<void> {
+    this.fail('was ended');
+    await this.#exited;
+  }
+
+  #receive(message: unknown): void {
+    this.#missedBeats = 0;
+    let parsed: ToClient;
+    try {
+      parsed = parseToClient(message);
+    } catch (error) {
+      this.fail('sent what can not be understood', error);
+      return;
+    }
+    if (parsed.kind === 'unmade') {
+      this.#unmade(errorOf(parsed.failure, undefined));
+    } else if (parsed.kind === 'ready') {
+      this.#tree = new PortTree(this.#worker, parsed.root, parsed.operations, () => this.end());
+      this.#made(this.#tree);
+    } else {
+      this.#tree?.receive(parsed);
+    }
+  }
+
+  #crashed(error: unknown): void {
+    const outOfMemory =
+      error instanceof Error && 'code' in error && error.code === 'ERR_WORKER_OUT_OF_MEMORY';
+    if (outOfMemory) this.fail(`needed more than the ${this.#options.memory} MiB that it may have`);
+    else this.fail(`crashed: ${messageOf(error)}`, undefined);
+  }
+
+  #beat(): void {
+    if (this.#tree && !this.#tree.awaited) {
+      this.#missedBeats = 0;
+      return;
+    }
+    if (this.#missedBeats === beats) {
+      this.fail(`was silent for ${this.#options.silence} seconds; it was ended`);
+      return;
+    }
+    this.#missedBeats++;
+    const ping: ToServer = { kind: 'ping' };
+    this.#worker.postMessage(ping);
+  }
+}

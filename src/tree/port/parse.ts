@@ -1,0 +1,324 @@
+import { codeOf, StillError } from '../../errors.js';
+import type { Name } from '../../name.js';
+import type { Time } from '../../time.js';
+import type { Attributes, FileType, Inode } from '../attributes.js';
+import type { Capacity, Change, Entry, Found, Opened } from '../tree.js';
+import type { Failure } from './failure.js';
+import { optionalOperations, type Request, type ToClient, type ToServer } from './messages.js';
+
+type Fields = Readonly<Record<string, unknown>>;
+
+function unexpected(what: string): never {
+  throw new StillError('EIO', `a message between a hosted tree and its user is malformed: ${what}`);
+}
+
+function fields(value: unknown): Fields {
+  return typeof value === 'object' && value !== null ? (value as Fields) : unexpected('no object');
+}
+
+function text(value: unknown, what: string): string {
+  return typeof value === 'string' ? value : unexpected(what);
+}
+
+function bytesOnly(value: unknown, what: string): Name {
+  const name = text(value, what);
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: a name is any chars from 0 to 255
+  return /^[\u0000-\u00ff]*$/.test(name) ? (name as Name) : unexpected(what);
+}
+
+/** A count, a size, an offset, a handle: a whole number from 0 below 2^53. */
+function whole(value: unknown, what: string): number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : unexpected(what);
+}
+
+function sixtyFourBits(value: unknown, what: string): bigint {
+  return typeof value === 'bigint' && value >= 0n && value < 1n << 64n ? value : unexpected(what);
+}
+
+function flag(value: unknown, what: string): boolean {
+  return typeof value === 'boolean' ? value : unexpected(what);
+}
+
+function oneOf<const Words extends readonly string[]>(
+  words: Words,
+  value: unknown,
+  what: string,
+): Words[number] {
+  return words.find((word) => word === value) ?? unexpected(what);
+}
+
+function items(value: unknown, what: string): readonly unknown[] {
+  return Array.isArray(value) ? value : unexpected(what);
+}
+
+export function parseBytes(value: unknown): Uint8Array {
+  return value instanceof Uint8Array ? value : unexpected('bytes');
+}
+
+export function parseWhole(value: unknown): number {
+  return whole(value, 'a number');
+}
+
+function parseFresh(value: unknown): number {
+  return typeof value === 'number' && value >= 0 ? value : unexpected('freshSeconds');
+}
+
+function parseTime(value: unknown): Time {
+  const { seconds, nanoseconds } = fields(value);
+  if (typeof seconds !== 'number' || !Number.isSafeInteger(seconds)) return unexpected('seconds');
+  return { seconds, nanoseconds: whole(nanoseconds, 'nanoseconds') };
+}
+
+const fileTypes = [
+  'file',
+  'directory',
+  'symlink',
+  'block',
+  'character',
+  'fifo',
+  'socket',
+] as const satisfies readonly FileType[];
+
+function parseDevice(value: unknown): { major: number; minor: number } {
+  const { major, minor } = fields(value);
+  return { major: whole(major, 'major'), minor: whole(minor, 'minor') };
+}
+
+export function parseAttributes(value: unknown): Attributes {
+  const from = fields(value);
+  return {
+    inode: sixtyFourBits(from.inode, 'inode'),
+    type: oneOf(fileTypes, from.type, 'type'),
+    permissions: whole(from.permissions, 'permissions'),
+    links: whole(from.links, 'links'),
+    uid: whole(from.uid, 'uid'),
+    gid: whole(from.gid, 'gid'),
+    ...(from.device !== undefined && { device: parseDevice(from.device) }),
+    size: whole(from.size, 'size'),
+    allocated: whole(from.allocated, 'allocated'),
+    accessed: parseTime(from.accessed),
+    modified: parseTime(from.modified),
+    changed: parseTime(from.changed),
+    freshSeconds: parseFresh(from.freshSeconds),
+  };
+}
+
+export function parseFound(value: unknown): Found {
+  const from = fields(value);
+  const freshSeconds = parseFresh(from.freshSeconds);
+  if (from.attributes === undefined) return { freshSeconds };
+  return { attributes: parseAttributes(from.attributes), freshSeconds };
+}
+
+export function parsePresent(value: unknown): Found & { attributes: Attributes } {
+  const { attributes, freshSeconds } = parseFound(value);
+  return attributes ? { attributes, freshSeconds } : unexpected('attributes');
+}
+
+export function parseEntries(value: unknown): Entry[] {
+  return items(value, 'entries').map((item) => {
+    const from = fields(item);
+    return {
+      name: bytesOnly(from.name, 'name'),
+      inode: sixtyFourBits(from.inode, 'inode'),
+      type: oneOf(fileTypes, from.type, 'type'),
+      cookie: sixtyFourBits(from.cookie, 'cookie'),
+      ...(from.found !== undefined && { found: parsePresent(from.found) }),
+    };
+  });
+}
+
+export function parseNames(value: unknown): Name[] {
+  return items(value, 'names').map((name) => bytesOnly(name, 'name'));
+}
+
+export function parseOpened(value: unknown): Opened {
+  const from = fields(value);
+  return {
+    handle: whole(from.handle, 'handle'),
+    cache: oneOf(['keep', 'refresh', 'direct'], from.cache, 'cache'),
+  };
+}
+
+/** How many bytes were read, and the memory that begins with them. */
+export function parseRead(value: unknown, longest: number): { length: number; memory: ArrayBuffer } {
+  const from = fields(value);
+  const length = whole(from.length, 'length');
+  const memory = from.memory instanceof ArrayBuffer ? from.memory : unexpected('memory');
+  if (length > longest || length > memory.byteLength) unexpected('more bytes than were asked for');
+  return { length, memory };
+}
+
+export function parseCapacity(value: unknown): Capacity {
+  const from = fields(value);
+  return {
+    total: whole(from.total, 'total'),
+    free: whole(from.free, 'free'),
+    files: whole(from.files, 'files'),
+  };
+}
+
+function parseChange(value: unknown): Change {
+  const from = fields(value);
+  switch (from.kind) {
+    case 'entry':
+      return {
+        kind: 'entry',
+        folder: sixtyFourBits(from.folder, 'folder'),
+        name: bytesOnly(from.name, 'name'),
+      };
+    case 'inode':
+      return { kind: 'inode', inode: sixtyFourBits(from.inode, 'inode') };
+    default:
+      return unexpected('change');
+  }
+}
+
+function parseFailure(value: unknown): Failure {
+  const from = fields(value);
+  switch (from.kind) {
+    case 'error': {
+      const code = text(from.code, 'code');
+      const known = codeOf(Object.assign(new Error(), { code }));
+      return { kind: 'error', code: known, message: text(from.message, 'message') };
+    }
+    case 'abort':
+      return { kind: 'abort' };
+    case 'defect':
+      return {
+        kind: 'defect',
+        message: text(from.message, 'message'),
+        stack: from.stack === undefined ? undefined : text(from.stack, 'stack'),
+      };
+    default:
+      return unexpected('failure');
+  }
+}
+
+export function parseToClient(message: unknown): ToClient {
+  const from = fields(message);
+  switch (from.kind) {
+    case 'ready':
+      return {
+        kind: 'ready',
+        root: sixtyFourBits(from.root, 'root'),
+        operations: items(from.operations, 'operations').map((name) =>
+          oneOf(optionalOperations, name, 'operation'),
+        ),
+      };
+    case 'unmade':
+      return { kind: 'unmade', failure: parseFailure(from.failure) };
+    case 'answer':
+      return {
+        kind: 'answer',
+        id: whole(from.id, 'id'),
+        number: whole(from.number, 'number'),
+        value: from.value,
+      };
+    case 'failure':
+      return {
+        kind: 'failure',
+        id: whole(from.id, 'id'),
+        number: whole(from.number, 'number'),
+        failure: parseFailure(from.failure),
+      };
+    case 'change':
+      return { kind: 'change', change: parseChange(from.change) };
+    case 'pong':
+      return { kind: 'pong' };
+    default:
+      return unexpected('kind');
+  }
+}
+
+export function parseToServer(message: unknown): ToServer {
+  const from = fields(message);
+  switch (from.kind) {
+    case 'request':
+      return {
+        kind: 'request',
+        id: whole(from.id, 'id'),
+        received: whole(from.received, 'received'),
+        request: parseRequest(fields(from.request)),
+      };
+    case 'abort':
+      return { kind: 'abort', id: whole(from.id, 'id') };
+    case 'forget':
+      return {
+        kind: 'forget',
+        inode: sixtyFourBits(from.inode, 'inode'),
+        received: whole(from.received, 'received'),
+      };
+    case 'watch':
+      return { kind: 'watch', on: flag(from.on, 'on') };
+    case 'ping':
+      return { kind: 'ping' };
+    default:
+      return unexpected('kind');
+  }
+}
+
+function parseRequest(from: Fields): Request {
+  const inode = (): Inode => sixtyFourBits(from.inode, 'inode');
+  const folder = (): Inode => sixtyFourBits(from.folder, 'folder');
+  const name = (): Name => bytesOnly(from.name, 'name');
+  const handle = (): number => whole(from.handle, 'handle');
+  const offset = (): number => whole(from.offset, 'offset');
+  const length = (): number => whole(from.length, 'length');
+  const operation = from.operation;
+  switch (operation) {
+    case 'lookup':
+    case 'rmdir':
+      return { operation, folder: folder(), name: name() };
+    case 'attributes':
+    case 'readlink':
+    case 'xattrs':
+      return { operation, inode: inode() };
+    case 'list':
+      return { operation, folder: folder(), after: sixtyFourBits(from.after, 'after') };
+    case 'xattr':
+      return { operation, inode: inode(), name: name() };
+    case 'open':
+      return {
+        operation,
+        inode: inode(),
+        access: oneOf(['read', 'write', 'read-write'], from.access, 'access'),
+      };
+    case 'read': {
+      const read = { operation, handle: handle(), offset: offset(), length: length() } as const;
+      if (from.memory === undefined) return read;
+      if (!(from.memory instanceof ArrayBuffer) || from.memory.byteLength < read.length) {
+        return unexpected('memory');
+      }
+      return { ...read, memory: from.memory };
+    }
+    case 'seek':
+      return {
+        operation,
+        handle: handle(),
+        offset: offset(),
+        wanted: oneOf(['data', 'hole'], from.wanted, 'wanted'),
+      };
+    case 'write':
+      return { operation, handle: handle(), offset: offset(), bytes: parseBytes(from.bytes) };
+    case 'discard':
+      return { operation, handle: handle(), offset: offset(), length: length() };
+    case 'sync':
+    case 'release':
+      return { operation, handle: handle() };
+    case 'mkdir':
+      return {
+        operation,
+        folder: folder(),
+        name: name(),
+        permissions: whole(from.permissions, 'permissions'),
+      };
+    case 'truncate':
+      return { operation, inode: inode(), size: whole(from.size, 'size') };
+    case 'capacity':
+    case 'close':
+      return { operation };
+    default:
+      return unexpected('operation');
+  }
+}

@@ -1,0 +1,320 @@
+import type { MessagePort, Transferable, Worker } from 'node:worker_threads';
+import { StillError } from '../../errors.js';
+import type { Name } from '../../name.js';
+import type { Attributes, Inode } from '../attributes.js';
+import type { Access, Capacity, Change, Entry, Found, Opened, Tree } from '../tree.js';
+import { errorOf } from './failure.js';
+import type { OptionalOperation, Request, ToClient, ToServer } from './messages.js';
+import * as parse from './parse.js';
+
+/** The memory that is kept for reads to come, bytes. */
+const keptMemory = 8 * 1024 * 1024;
+
+/** What is waited for: the answer to one request. */
+interface Waiting {
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: unknown) => void;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** What becomes of an answer that nobody waits for any more. */
+type Late = (value: unknown) => void;
+
+const drop: Late = () => undefined;
+
+/**
+ * A tree at the other end of a port (`serveTree`). Each operation is one message there and one back.
+ *
+ * Ways in which it differs from the tree that it stands for: it has no grafts and no `passthrough`; the waits of
+ * operations that change something end when the tree says so, so that their outcome is the true one.
+ */
+export class PortTree implements Tree {
+  readonly #port: MessagePort | Worker;
+  readonly #waiting = new Map<number, Waiting>();
+  /** Requests that nobody waits for any more, until they are answered. */
+  readonly #abandoned = new Map<number, Late>();
+  readonly #listeners = new Set<(change: Change) => void>();
+  readonly #memory: ArrayBuffer[] = [];
+  #memoryKept = 0;
+  #lastId = 0;
+  #received = 0;
+  #broken: StillError | undefined;
+  #closing: Promise<void> | undefined;
+  /** What else there is to end when the tree is closed, and before `close` returns. */
+  readonly #end: () => Promise<void>;
+
+  readonly root: Inode;
+  seek?: NonNullable<Tree['seek']>;
+  write?: NonNullable<Tree['write']>;
+  discard?: NonNullable<Tree['discard']>;
+  sync?: NonNullable<Tree['sync']>;
+  mkdir?: NonNullable<Tree['mkdir']>;
+  rmdir?: NonNullable<Tree['rmdir']>;
+  truncate?: NonNullable<Tree['truncate']>;
+  forget?: NonNullable<Tree['forget']>;
+  capacity?: NonNullable<Tree['capacity']>;
+  watch?: NonNullable<Tree['watch']>;
+
+  constructor(
+    port: MessagePort | Worker,
+    root: Inode,
+    operations: readonly OptionalOperation[],
+    end: () => Promise<void>,
+  ) {
+    this.#port = port;
+    this.#end = end;
+    this.root = root;
+    for (const operation of operations) this.#offer(operation);
+  }
+
+  /** Whether the other end owes an answer. */
+  get awaited(): boolean {
+    return this.#waiting.size + this.#abandoned.size > 0;
+  }
+
+  receive(message: ToClient): void {
+    switch (message.kind) {
+      case 'answer':
+        this.#received = message.number;
+        this.#settle(message.id, (waiting) => waiting.resolve(message.value), message.value);
+        return;
+      case 'failure':
+        this.#received = message.number;
+        this.#settle(message.id, (waiting) =>
+          waiting.reject(
+            errorOf(message.failure, waiting.signal?.aborted ? waiting.signal.reason : undefined),
+          ),
+        );
+        return;
+      case 'change':
+        for (const listener of this.#listeners) listener(message.change);
+        return;
+      default:
+        return;
+    }
+  }
+
+  /** Nothing will ever come from the port again: every operation fails, now and later. */
+  break(reason: StillError): void {
+    if (this.#broken) return;
+    this.#broken = reason;
+    for (const waiting of this.#waiting.values()) waiting.reject(reason);
+    this.#waiting.clear();
+    this.#abandoned.clear();
+    this.#memory.length = 0;
+  }
+
+  async lookup(folder: Inode, name: Name, signal: AbortSignal): Promise<Found> {
+    return parse.parseFound(await this.#ask({ operation: 'lookup', folder, name }, signal));
+  }
+
+  async attributes(inode: Inode, signal: AbortSignal): Promise<Attributes> {
+    return parse.parseAttributes(await this.#ask({ operation: 'attributes', inode }, signal));
+  }
+
+  async list(folder: Inode, after: bigint, signal: AbortSignal): Promise<readonly Entry[]> {
+    return parse.parseEntries(await this.#ask({ operation: 'list', folder, after }, signal));
+  }
+
+  async readlink(inode: Inode, signal: AbortSignal): Promise<Uint8Array> {
+    return parse.parseBytes(await this.#ask({ operation: 'readlink', inode }, signal));
+  }
+
+  async xattr(inode: Inode, name: Name, signal: AbortSignal): Promise<Uint8Array> {
+    return parse.parseBytes(await this.#ask({ operation: 'xattr', inode, name }, signal));
+  }
+
+  async xattrs(inode: Inode, signal: AbortSignal): Promise<readonly Name[]> {
+    return parse.parseNames(await this.#ask({ operation: 'xattrs', inode }, signal));
+  }
+
+  async open(inode: Inode, access: Access, signal: AbortSignal): Promise<Opened> {
+    const releaseLate = (value: unknown): void => {
+      // Nobody can be told of a failure to close what nobody has opened.
+      this.release(parse.parseOpened(value).handle).catch(() => undefined);
+    };
+    return parse.parseOpened(await this.#ask({ operation: 'open', inode, access }, signal, [], releaseLate));
+  }
+
+  async read(handle: number, offset: number, target: Uint8Array, signal: AbortSignal): Promise<number> {
+    const length = target.byteLength;
+    const memory = this.#takeMemory(length);
+    const request: Request = { operation: 'read', handle, offset, length, ...(memory && { memory }) };
+    const answer = await this.#ask(request, signal, memory ? [memory] : [], (value) =>
+      this.#keepMemory(parse.parseRead(value, length).memory),
+    );
+    const read = parse.parseRead(answer, length);
+    target.set(new Uint8Array(read.memory, 0, read.length));
+    this.#keepMemory(read.memory);
+    return read.length;
+  }
+
+  async release(handle: number): Promise<void> {
+    await this.#ask({ operation: 'release', handle }, undefined);
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    try {
+      if (!this.#broken) await this.#ask({ operation: 'close' }, undefined);
+    } finally {
+      this.break(new StillError('EIO', 'the tree was closed'));
+      this.#listeners.clear();
+      await this.#end();
+    }
+  }
+
+  /** Gives this tree an operation that the hosted one has. */
+  #offer(operation: OptionalOperation): void {
+    switch (operation) {
+      case 'seek':
+        this.seek = async (handle, offset, wanted, signal) =>
+          parse.parseWhole(await this.#ask({ operation, handle, offset, wanted }, signal));
+        return;
+      case 'write':
+        this.write = async (handle, offset, bytes, signal) => {
+          // In memory of its own: sending a view would copy all the memory that it is a view of.
+          const own = new Uint8Array(bytes);
+          await this.#change({ operation, handle, offset, bytes: own }, signal, [own.buffer]);
+        };
+        return;
+      case 'discard':
+        this.discard = async (handle, offset, length, signal) => {
+          await this.#change({ operation, handle, offset, length }, signal);
+        };
+        return;
+      case 'sync':
+        this.sync = async (handle, signal) => {
+          await this.#ask({ operation, handle }, signal);
+        };
+        return;
+      case 'mkdir':
+        this.mkdir = async (folder, name, permissions, signal) =>
+          parse.parsePresent(await this.#change({ operation, folder, name, permissions }, signal));
+        return;
+      case 'rmdir':
+        this.rmdir = async (folder, name, signal) => {
+          await this.#change({ operation, folder, name }, signal);
+        };
+        return;
+      case 'truncate':
+        this.truncate = async (inode, size, signal) => {
+          await this.#change({ operation, inode, size }, signal);
+        };
+        return;
+      case 'forget':
+        this.forget = (inode) => {
+          if (!this.#broken) this.#send({ kind: 'forget', inode, received: this.#received });
+        };
+        return;
+      case 'capacity':
+        this.capacity = async (signal): Promise<Capacity> =>
+          parse.parseCapacity(await this.#ask({ operation }, signal));
+        return;
+      case 'watch':
+        this.watch = (listener) => this.#watch(listener);
+        return;
+    }
+  }
+
+  #watch(listener: (change: Change) => void): () => void {
+    // Each watcher has an entry of its own, also when two bring the same function.
+    const own = (change: Change): void => listener(change);
+    this.#listeners.add(own);
+    if (this.#listeners.size === 1 && !this.#broken) this.#send({ kind: 'watch', on: true });
+    return () => {
+      if (!this.#listeners.delete(own)) return;
+      if (this.#listeners.size === 0 && !this.#broken) this.#send({ kind: 'watch', on: false });
+    };
+  }
+
+  /** Sends a request and waits for the answer, or for the signal. `late`: what becomes of an answer after that. */
+  async #ask(
+    request: Request,
+    signal: AbortSignal | undefined,
+    transferred: readonly Transferable[] = [],
+    late: Late = drop,
+  ): Promise<unknown> {
+    const id = this.#request(request, signal, transferred);
+    return new Promise((resolve, reject) => {
+      const abort = (): void => {
+        this.#waiting.delete(id);
+        this.#abandoned.set(id, late);
+        this.#send({ kind: 'abort', id });
+        reject(signal?.reason);
+      };
+      signal?.addEventListener('abort', abort, { once: true });
+      const settled = <T>(settle: (value: T) => void) => {
+        return (value: T): void => {
+          signal?.removeEventListener('abort', abort);
+          settle(value);
+        };
+      };
+      this.#waiting.set(id, { resolve: settled(resolve), reject: settled(reject), signal });
+    });
+  }
+
+  /** Sends a request that changes something and waits for the answer, also after an abort: it tells what was done. */
+  async #change(
+    request: Request,
+    signal: AbortSignal,
+    transferred: readonly Transferable[] = [],
+  ): Promise<unknown> {
+    const id = this.#request(request, signal, transferred);
+    const abort = (): void => this.#send({ kind: 'abort', id });
+    signal.addEventListener('abort', abort, { once: true });
+    try {
+      return await new Promise((resolve, reject) => {
+        this.#waiting.set(id, { resolve, reject, signal });
+      });
+    } finally {
+      signal.removeEventListener('abort', abort);
+    }
+  }
+
+  #request(
+    request: Request,
+    signal: AbortSignal | undefined,
+    transferred: readonly Transferable[] = [],
+  ): number {
+    signal?.throwIfAborted();
+    if (this.#broken) throw this.#broken;
+    const id = ++this.#lastId;
+    this.#send({ kind: 'request', id, received: this.#received, request }, transferred);
+    return id;
+  }
+
+  #settle(id: number, settle: (waiting: Waiting) => void, value?: unknown): void {
+    const waiting = this.#waiting.get(id);
+    if (waiting) {
+      this.#waiting.delete(id);
+      settle(waiting);
+      return;
+    }
+    const late = this.#abandoned.get(id);
+    this.#abandoned.delete(id);
+    if (value !== undefined) late?.(value);
+  }
+
+  #send(message: ToServer, transferred: readonly Transferable[] = []): void {
+    this.#port.postMessage(message, transferred);
+  }
+
+  #takeMemory(length: number): ArrayBuffer | undefined {
+    const at = this.#memory.findLastIndex(({ byteLength }) => byteLength >= length);
+    if (at === -1) return undefined;
+    const [memory] = this.#memory.splice(at, 1);
+    this.#memoryKept -= memory?.byteLength ?? 0;
+    return memory;
+  }
+
+  #keepMemory(memory: ArrayBuffer): void {
+    if (this.#broken || this.#memoryKept + memory.byteLength > keptMemory) return;
+    this.#memory.push(memory);
+    this.#memoryKept += memory.byteLength;
+  }
+}

@@ -1,0 +1,237 @@
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
+import { StillError } from '../../errors.js';
+import type { Inode } from '../attributes.js';
+import type { Tree } from '../tree.js';
+import { failureOf } from './failure.js';
+import { optionalOperations, type Request, type ToClient, type ToServer } from './messages.js';
+import { parseToServer } from './parse.js';
+
+/**
+ * Serves a tree through a port, until whoever is at the other end closes the tree or the port. Trees that other trees
+ * stand upon (`graft`) can't be served: a port carries one tree. EOPNOTSUPP.
+ */
+export function serveTree(tree: Tree, port: MessagePort): void {
+  if (tree.graft) {
+    throw new StillError(
+      'EOPNOTSUPP',
+      'a tree that others are grafted upon can not be served through a port; serve each of them through its own',
+    );
+  }
+  const served = new ServedTree(tree, port);
+  port.on('message', (message: unknown) => served.receive(parseToServer(message)));
+  port.on('close', () => served.abandon());
+  const operations = optionalOperations.filter((name) => tree[name] !== undefined);
+  send(port, { kind: 'ready', root: tree.root, operations });
+}
+
+/**
+ * What the module that a hosted tree's worker runs calls, once: makes the tree from the data that `hostTree` was given
+ * and serves it. A failure to make it is what `hostTree` rejects with.
+ */
+export async function serveHosted(make: (data: unknown) => Promise<Tree>): Promise<void> {
+  const port = parentPort;
+  if (!port) throw new StillError('EINVAL', 'serveHosted serves the tree of a worker; this is no worker');
+  const answerPings = (message: unknown): void => {
+    if (parseToServer(message).kind === 'ping') send(port, { kind: 'pong' });
+  };
+  port.on('message', answerPings);
+  try {
+    const tree = await make(workerData);
+    try {
+      serveTree(tree, port);
+    } catch (error) {
+      await tree.close();
+      throw error;
+    }
+  } catch (error) {
+    send(port, { kind: 'unmade', failure: failureOf(error) });
+  } finally {
+    port.off('message', answerPings);
+  }
+}
+
+/** An answer that tells of inodes, as long as it is not known to have arrived. */
+interface Telling {
+  readonly number: number;
+  readonly inodes: readonly Inode[];
+}
+
+class ServedTree {
+  readonly #tree: Tree;
+  readonly #port: MessagePort;
+  readonly #underWay = new Map<number, AbortController>();
+  /** In the order in which they were sent. */
+  #telling: Telling[] = [];
+  #answers = 0;
+  #stopWatching: (() => void) | undefined;
+  #closed = false;
+
+  constructor(tree: Tree, port: MessagePort) {
+    this.#tree = tree;
+    this.#port = port;
+  }
+
+  receive(message: ToServer): void {
+    switch (message.kind) {
+      case 'request':
+        this.#arrived(message.received);
+        void this.#answer(message.id, message.request);
+        return;
+      case 'abort':
+        this.#underWay.get(message.id)?.abort();
+        return;
+      case 'forget':
+        this.#arrived(message.received);
+        // An answer on its way tells of this inode anew: forgetting it now would make that answer a lie.
+        if (!this.#telling.some(({ inodes }) => inodes.includes(message.inode))) {
+          this.#tree.forget?.(message.inode);
+        }
+        return;
+      case 'watch':
+        this.#watch(message.on);
+        return;
+      case 'ping':
+        send(this.#port, { kind: 'pong' });
+        return;
+    }
+  }
+
+  /** The other end is gone: there is nobody left to tell of a failure. */
+  abandon(): void {
+    this.#letGo().catch(() => undefined);
+  }
+
+  async #answer(id: number, request: Request): Promise<void> {
+    const abort = new AbortController();
+    this.#underWay.set(id, abort);
+    try {
+      const performed = await this.#perform(request, abort.signal);
+      const number = ++this.#answers;
+      if (performed.tells && this.#tree.forget) this.#telling.push({ number, inodes: performed.tells });
+      send(this.#port, { kind: 'answer', id, number, value: performed.value }, performed.transferred);
+    } catch (error) {
+      send(this.#port, { kind: 'failure', id, number: ++this.#answers, failure: failureOf(error) });
+    } finally {
+      this.#underWay.delete(id);
+    }
+  }
+
+  async #perform(request: Request, signal: AbortSignal): Promise<Performed> {
+    const tree = this.#tree;
+    switch (request.operation) {
+      case 'lookup': {
+        const found = await tree.lookup(request.folder, request.name, signal);
+        return { value: found, tells: found.attributes ? [found.attributes.inode] : [] };
+      }
+      case 'attributes':
+        return { value: await tree.attributes(request.inode, signal) };
+      case 'list': {
+        const entries = await tree.list(request.folder, request.after, signal);
+        const told = entries.flatMap(({ found }) => (found ? [found.attributes.inode] : []));
+        return { value: entries, tells: told };
+      }
+      case 'readlink':
+        return transferred(await tree.readlink(request.inode, signal));
+      case 'xattr':
+        return transferred(await tree.xattr(request.inode, request.name, signal));
+      case 'xattrs':
+        return { value: await tree.xattrs(request.inode, signal) };
+      case 'open':
+        return { value: withoutDescriptor(await tree.open(request.inode, request.access, signal)) };
+      case 'read': {
+        const memory = request.memory ?? new ArrayBuffer(request.length);
+        const target = new Uint8Array(memory, 0, request.length);
+        const length = await tree.read(request.handle, request.offset, target, signal);
+        return { value: { length, memory }, transferred: [memory] };
+      }
+      case 'seek':
+        return {
+          value: await offered(tree.seek).call(tree, request.handle, request.offset, request.wanted, signal),
+        };
+      case 'write':
+        await offered(tree.write).call(tree, request.handle, request.offset, request.bytes, signal);
+        return nothing;
+      case 'discard':
+        await offered(tree.discard).call(tree, request.handle, request.offset, request.length, signal);
+        return nothing;
+      case 'sync':
+        await offered(tree.sync).call(tree, request.handle, signal);
+        return nothing;
+      case 'release':
+        await tree.release(request.handle);
+        return nothing;
+      case 'mkdir': {
+        const made = await offered(tree.mkdir).call(
+          tree,
+          request.folder,
+          request.name,
+          request.permissions,
+          signal,
+        );
+        return { value: made, tells: [made.attributes.inode] };
+      }
+      case 'rmdir':
+        await offered(tree.rmdir).call(tree, request.folder, request.name, signal);
+        return nothing;
+      case 'truncate':
+        await offered(tree.truncate).call(tree, request.inode, request.size, signal);
+        return nothing;
+      case 'capacity':
+        return { value: await offered(tree.capacity).call(tree, signal) };
+      case 'close':
+        await this.#letGo();
+        return nothing;
+    }
+  }
+
+  #arrived(received: number): void {
+    while (this.#telling[0] && this.#telling[0].number <= received) this.#telling.shift();
+  }
+
+  #watch(on: boolean): void {
+    this.#stopWatching?.();
+    this.#stopWatching = on
+      ? this.#tree.watch?.((change) => send(this.#port, { kind: 'change', change }))
+      : undefined;
+  }
+
+  async #letGo(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#watch(false);
+    for (const abort of this.#underWay.values()) abort.abort();
+    await this.#tree.close();
+  }
+}
+
+/** What an operation gave, the inodes that it tells of, and the memory that goes with it to the other end. */
+interface Performed {
+  readonly value: unknown;
+  readonly tells?: readonly Inode[];
+  readonly transferred?: readonly ArrayBuffer[];
+}
+
+const nothing: Performed = { value: undefined };
+
+/** Bytes in memory of their own: a clone of a view would carry all the memory that it is a view of. */
+function transferred(bytes: Uint8Array): Performed {
+  const own = new Uint8Array(bytes);
+  return { value: own, transferred: [own.buffer] };
+}
+
+/**
+ * A worker's descriptors are closed the moment it dies, and their numbers are given to other files: nobody outside may
+ * hand one to the kernel.
+ */
+function withoutDescriptor({ handle, cache }: { handle: number; cache: string }): object {
+  return { handle, cache };
+}
+
+function offered<T>(operation: T | undefined): T {
+  if (operation === undefined) throw new StillError('EOPNOTSUPP', 'the hosted tree has no such operation');
+  return operation;
+}
+
+function send(port: MessagePort, message: ToClient, transferred: readonly ArrayBuffer[] = []): void {
+  port.postMessage(message, transferred);
+}

@@ -1,0 +1,113 @@
+import type { Inode } from '../../../src/tree/attributes.js';
+import { type Content, MemoryTree } from '../memory-tree.js';
+import { fillPattern } from '../pattern.js';
+import type { TreeUnderTest } from './tree-under-test.js';
+
+const MiB = 2 ** 20;
+
+/** Sizes of the files that hold the pattern of ../pattern.ts, by name. Odd, so that no file ends where a block does. */
+export const patterned = {
+  keep: 8 * MiB + 5,
+  refresh: 8 * MiB + 5,
+  direct: 8 * MiB + 5,
+  'large-keep': 5 * 1024 * MiB + 3,
+  'large-direct': 5 * 1024 * MiB + 3,
+} as const;
+
+/** The file `sparse`: its size, and where it holds the pattern; all else is a hole. */
+export const sparse = {
+  size: 64 * MiB,
+  data: [
+    [MiB, MiB + 65536],
+    [32 * MiB, 32 * MiB + 4096],
+    [48 * MiB, 48 * MiB + 131072],
+  ],
+} as const;
+
+const patternContent: Content = {
+  read(offset, target) {
+    fillPattern(target, offset);
+    return target.length;
+  },
+};
+
+const sparseContent: Content = {
+  data: sparse.data,
+  read(offset, target) {
+    target.fill(0);
+    for (const [begin, end] of sparse.data) {
+      const from = Math.max(begin, offset);
+      const to = Math.min(end, offset + target.length);
+      if (from < to) fillPattern(target.subarray(from - offset, to - offset), from);
+    }
+    return target.length;
+  },
+};
+
+/** A source that gives fewer bytes than it said it had. */
+const shortContent: Content = {
+  read(offset, target) {
+    fillPattern(target, offset);
+    return Math.floor(target.length / 2);
+  },
+};
+
+/** Counts the reads that reach it. */
+class Counted extends MemoryTree {
+  reads = 0;
+  bytes = 0;
+  largest = 0;
+
+  override async read(
+    handle: number,
+    offset: number,
+    target: Uint8Array,
+    signal: AbortSignal,
+  ): Promise<number> {
+    const length = await super.read(handle, offset, target, signal);
+    this.reads++;
+    this.bytes += length;
+    this.largest = Math.max(this.largest, length);
+    return length;
+  }
+}
+
+/** Files whose bytes are known: cached in each way, large, sparse, and one whose source reads short. */
+export function bytesTree(): TreeUnderTest {
+  const tree = new Counted();
+  const file = (name: string, size: number, cache: 'keep' | 'refresh' | 'direct', content: Content): Inode =>
+    tree.link(tree.root, name, tree.addFile(content, { size, allocated: size }, cache));
+  for (const [name, size] of Object.entries(patterned)) {
+    const cache = name.endsWith('direct') ? 'direct' : name === 'refresh' ? 'refresh' : 'keep';
+    file(name, size, cache, patternContent);
+  }
+  const once = tree.link(tree.root, 'once', tree.addFolder());
+  for (const name of ['cached', 'mapped']) {
+    tree.link(once, name, tree.addFile(patternContent, { size: MiB, allocated: MiB }, 'keep'));
+  }
+  file('short-keep', MiB, 'keep', shortContent);
+  file('short-direct', MiB, 'direct', shortContent);
+  file('empty', 0, 'keep', patternContent);
+  for (const cache of ['keep', 'direct'] as const) {
+    const inode = file(`sparse-${cache}`, sparse.size, cache, sparseContent);
+    const allocated = sparse.data.reduce((sum, [begin, end]) => sum + end - begin, 0);
+    tree.describe(inode, { allocated });
+  }
+  file('all-hole', MiB, 'keep', { data: [], read: (_offset, target) => target.fill(0).length });
+  const seen = (): { reads: number; bytes: number; largest: number } => ({
+    reads: tree.reads,
+    bytes: tree.bytes,
+    largest: tree.largest,
+  });
+  return {
+    tree,
+    commands: {
+      seen,
+      reset: () => {
+        tree.reads = tree.bytes = tree.largest = 0;
+        return null;
+      },
+      opened: () => tree.opened,
+    },
+  };
+}
