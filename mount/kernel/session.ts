@@ -32,13 +32,26 @@ const operations = new Map<number, Operation>([
   ...refusedOperations,
 ]);
 
+/**
+ * How long a request whose caller got a signal goes on, in milliseconds. Most end before, and their callers never
+ * learn of it: programs that get signals all the time (profilers, runtimes) don't expect EINTR of a file. The kernel
+ * does not tell whether the signal is a fatal one.
+ */
+const patience = 300;
+
+interface UnderWay {
+  readonly abort: AbortController;
+  /** Set once the caller was interrupted. */
+  interrupted: NodeJS.Timeout | undefined;
+}
+
 /** One mount's conversation with the kernel, from INIT to its end. */
 export class KernelSession {
   readonly #device: Device;
   readonly #log: Logger;
   readonly #readOnly: boolean;
   readonly #forest: Forest;
-  readonly #underWay = new Map<number, AbortController>();
+  readonly #underWay = new Map<number, UnderWay>();
   readonly #complaints: Complaints;
   #state: MountState | undefined;
   #agreed: (session: Session) => void = () => undefined;
@@ -144,7 +157,8 @@ export class KernelSession {
       return;
     }
     const abort = new AbortController();
-    this.#underWay.set(request.unique, abort);
+    const underWay: UnderWay = { abort, interrupted: undefined };
+    this.#underWay.set(request.unique, underWay);
     this.#answer(operation, state, request, abort.signal)
       .then(
         (answer) => this.#reply(request, answer),
@@ -153,7 +167,10 @@ export class KernelSession {
       .catch((error: unknown) => {
         this.#log.error({ error }, `the reply to ${opcodeName(request.opcode)} could not be written`);
       })
-      .finally(() => this.#underWay.delete(request.unique));
+      .finally(() => {
+        clearTimeout(underWay.interrupted);
+        this.#underWay.delete(request.unique);
+      });
   }
 
   async #answer(
@@ -194,9 +211,11 @@ export class KernelSession {
   }
 
   #interrupt(unique: number, interrupted: number): void {
-    const abort = this.#underWay.get(interrupted);
-    if (abort) {
-      abort.abort(new StillError('EINTR', 'the caller was interrupted'));
+    const underWay = this.#underWay.get(interrupted);
+    if (underWay) {
+      underWay.interrupted ??= setTimeout(() => {
+        underWay.abort.abort(new StillError('EINTR', 'the caller was interrupted'));
+      }, patience);
       return;
     }
     // Either it was answered already, or another reader has it in hand: the kernel asks again if it still waits.
@@ -204,7 +223,7 @@ export class KernelSession {
   }
 
   #abortAll(reason: StillError): void {
-    for (const abort of this.#underWay.values()) abort.abort(reason);
+    for (const { abort } of this.#underWay.values()) abort.abort(reason);
   }
 
   #tellOfChange(node: Node, change: Change): void {

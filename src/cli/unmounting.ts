@@ -1,4 +1,4 @@
-import { lstat } from 'node:fs/promises';
+import { statfs } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { execa } from 'execa';
 import { type ErrnoName, hasCode, StillError } from '../errors.js';
@@ -32,7 +32,8 @@ async function endMountAsUser(mountpoint: string, lazy: boolean): Promise<void> 
  * in time is not gone.
  */
 export async function isStale(mountpoint: string, milliseconds = 5000): Promise<boolean> {
-  const answered = lstat(mountpoint).then(
+  // Attributes may be in the kernel's cache long after the server has gone; how much room there is never is.
+  const answered = statfs(mountpoint).then(
     () => false,
     (error: unknown) => hasCode(error, 'ENOTCONN'),
   );

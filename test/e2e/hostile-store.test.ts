@@ -35,13 +35,15 @@ const hostile: Array<[what: string, make: (folder: string, store: MountedStore) 
   [
     `a chain of ${depth}`,
     async (folder) => {
-      await overlay(folder, 'part-00001.qcow2', 'qcow2');
+      await overlay(folder, '../parts/part-00001.qcow2', 'qcow2');
       const bytes = await readFile(join(folder, 'bad.qcow2'));
+      const parts = join(folder, '..', 'parts');
+      await mkdir(parts);
       for (let part = 1; part <= depth; part++) {
         const next = Buffer.from(bytes);
         const at = next.indexOf('part-00001');
         next.write(`part-${String(part + 1).padStart(5, '0')}`, at, 'latin1');
-        await writeFile(join(folder, `part-${String(part).padStart(5, '0')}.qcow2`), next.subarray(0, 4096));
+        await writeFile(join(parts, `part-${String(part).padStart(5, '0')}.qcow2`), next.subarray(0, 4096));
       }
     },
   ],
