@@ -105,13 +105,13 @@ export class Qcow2Layer implements Layer {
     const firstAt = table + first * this.#entryBytes;
     const page = this.#pages.now(firstAt);
     if (!page) return undefined;
-    const { clusterSize } = this.#header;
+    const { clusterSize, extendedL2 } = this.#header;
     const tableEnd = Math.min(page.end, table + clusterSize);
 
     let within = offset % clusterSize;
     let at = firstAt;
     const pieceHere = (): Piece =>
-      this.#header.extendedL2
+      extendedL2
         ? readExtendedL2Entry(
             this.#format,
             page.uint32(at),
@@ -126,10 +126,21 @@ export class Qcow2Layer implements Layer {
     if (run.kind === 'damaged')
       throw this.#damaged(`the L2 entry at ${at} of the file (for ${offset} of the disk): ${run.what}`);
     let total = run.length;
+    // What the next entry is where nothing changes: the same, or the next cluster of the file.
+    const step = run.kind === 'data' ? clusterSize : 0;
+    let high = page.uint32(at);
+    let low = page.uint32(at + 4);
     while (total < length && run.kind !== 'compressed') {
       within = (offset + total) % clusterSize;
       at = firstAt + Math.floor(((offset % clusterSize) + total) / clusterSize) * this.#entryBytes;
       if (at + this.#entryBytes > tableEnd) break;
+      const follows = page.uint32(at) === high && page.uint32(at + 4) === low + step;
+      high = page.uint32(at);
+      low = page.uint32(at + 4);
+      if (follows && !extendedL2 && (run.kind !== 'data' || run.hostOffset + total < this.file.size)) {
+        total += clusterSize;
+        continue;
+      }
       const next = pieceHere();
       if (next.kind !== run.kind) break;
       if (next.kind === 'data' && run.kind === 'data' && next.hostOffset !== run.hostOffset + total) break;

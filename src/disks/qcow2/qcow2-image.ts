@@ -25,9 +25,9 @@ export async function openQcow2Image(folder: StoreFolder, path: Name, signal?: A
 const partBytes = 4 << 20;
 /** How many waits one read has under way at a time. */
 const lanes = 8;
-/** How many extents one answer has at most, and after how many look-ups others get a turn. */
+/** How many extents one answer has at most, and after how many look-ups (of up to 2048 entries) others get a turn. */
 const mostExtents = 1024;
-const lookupsATurn = 256;
+const lookupsATurn = 32;
 const mostLookups = 64 * lookupsATurn;
 
 /** A part of a read that has to wait: for a file, or for a decompression. */

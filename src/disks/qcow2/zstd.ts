@@ -61,11 +61,14 @@ function walkFrame(input: Buffer, start: number, clusterSize: number) {
   }
 }
 
-/** A frame that promises no size and wants a window of a cluster, so that what comes out is what is there. */
+/**
+ * A frame that promises no size, so that what comes out is what is there. Its window is two clusters: fzstd cuts a block
+ * at the window without a word, and a block of more than a cluster is to be seen.
+ */
 function plainFrame(blocks: Uint8Array, clusterSize: number): Uint8Array {
   const frame = Buffer.alloc(6 + blocks.length);
   frame.writeUInt32LE(frameMagic, 0);
-  frame.writeUInt8((Math.max(Math.log2(clusterSize), 10) - 10) << 3, 5);
+  frame.writeUInt8((Math.log2(clusterSize * 2) - 10) << 3, 5);
   frame.set(blocks, 6);
   return frame;
 }

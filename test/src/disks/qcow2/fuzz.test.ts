@@ -16,7 +16,7 @@ test('500 damaged images give bytes or an error, in time, within memory, and as 
     expect(findings).toEqual([]);
     // A fuzzer that only makes what is refused at once would find nothing.
     expect(opened).toBeGreaterThan(150);
-    expect(readWhole).toBeGreaterThan(100);
+    expect(readWhole).toBeGreaterThan(50);
     expect(alike).toBeGreaterThan(5);
   } finally {
     await rm(folder, { recursive: true });
