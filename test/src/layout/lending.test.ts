@@ -41,10 +41,21 @@ describe('lending', () => {
     const [held, ...loans] = await Promise.all(['held', 'a', 'b', 'c'].map(borrow));
     await new Promise(setImmediate); // the openings' own uses have ended
     for (const loan of loans) loan.release();
-    loans[0]?.release(); // twice does not count twice
     expect(loans.map(({ value }) => value.closed)).toEqual([true, false, false]);
     expect(held?.value.closed).toBe(false);
     await lending.close();
+  });
+
+  it('counts a loan that is given back twice once', async () => {
+    const lending = new Lending<Thing>({ mostIdle: 0, idleMilliseconds: 1000, closeFailed: failed });
+    const borrow = () => lending.borrow('a', async () => new Thing(), unending);
+    const [one, two] = await Promise.all([borrow(), borrow()]);
+    await new Promise(setImmediate); // the opening's own use has ended
+    one?.release();
+    one?.release();
+    expect(two?.value.closed).toBe(false);
+    two?.release();
+    expect(two?.value.closed).toBe(true);
   });
 
   it('closes what nobody has used for its time', async () => {

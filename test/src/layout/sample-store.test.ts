@@ -90,6 +90,13 @@ describe('a store that qemu-img made', () => {
     expect(attributes?.allocated).toBe(data.reduce((sum, [from, to]) => sum + to - from, 0));
   });
 
+  it("has another vendor's image as the same bytes as the raw one that it was made of", async () => {
+    const raw = await bytesAt(tree, 'backups/nas/101/20241115T095719Z/disks/vda.raw');
+    const vmdk = await bytesAt(tree, 'backups/nas/101/20241116T095719Z/disks/vda.raw');
+    expect(vmdk.equals(raw)).toBe(true);
+    expect(raw.equals(await readFile(join(path, 'store/101', sample.iso, 'disks/vda.raw')))).toBe(true);
+  });
+
   it('has as changes what the increment itself holds, zeros too', async () => {
     const dirty = await rangesOf(imageOf(sample.increment), (row) => row.depth === 0 && row.present);
     expect(dirty.length).toBeGreaterThan(3);

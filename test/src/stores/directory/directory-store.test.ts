@@ -160,6 +160,10 @@ describe('a change in the store', () => {
     await rename(join(path, '200'), join(path, '100'));
     while ((await foldersOf(store).catch(() => ['']))[0] !== 'qemu-2') await new Promise(setImmediate);
     expect(await foldersOf(store)).toEqual(['qemu-2']);
+    // The one that has the name now is the one that is watched.
+    await mkdir(join(path, '100/qemu-3'));
+    while ((await foldersOf(store)).length < 2) await new Promise(setImmediate);
+    expect(await foldersOf(store)).toEqual(['qemu-2', 'qemu-3']);
   });
 });
 
