@@ -22,7 +22,7 @@ const offsetLow = 0xfffffe00; // bits 9 to 31
 const reserved = { l1High: 0x7f000000, l1Low: 0x1ff, l2High: 0x3f000000, l2Low: 0x1fe, extendedL2Low: 0x1ff };
 const compressedHigh = 0x40000000; // bit 62
 const zeroLow = 1; // bit 0
-export const subclusters = 32;
+const subclusters = 32;
 
 /** How an image's entries are to be read. */
 export interface EntryFormat {

@@ -260,6 +260,10 @@ describe('tables that are wrong are EIO at their place, and nowhere else', () =>
     const disk = await opened('disk.qcow2');
     expect(await byteAt(disk, 0)).toBe(7);
     expect(await failure(byteAt(disk, 4 * 2 ** 20 - 1))).toMatchObject({ code: 'EIO' });
+    expect(await failure(disk.read(0, Buffer.alloc(disk.size)))).toMatchObject({ code: 'EIO' });
+    const kept = disk.size - 2 * cluster;
+    expect(await disk.extents(0, disk.size)).toEqual([{ offset: 0, length: kept, zero: false, dirty: true }]);
+    expect(await failure(disk.extents(kept, 1))).toMatchObject({ code: 'EIO' });
     await truncate(join(folder, 'disk.qcow2'), whole - 10 * cluster);
     expect(await failure(byteAt(disk, 4 * 2 ** 20 - 3 * cluster))).toMatchObject({ code: 'EIO' });
     await disk.close();
