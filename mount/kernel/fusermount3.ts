@@ -1,4 +1,3 @@
-import { execa } from 'execa';
 import { StillError } from '../../src/errors.js';
 import { receiveDescriptor, socketPair } from '../../src/posix/received-descriptor.js';
 import { runWithDescriptor } from '../../src/posix/spawn-with-descriptor.js';
@@ -34,19 +33,4 @@ export async function mountByFusermount3(options: MountOptions): Promise<number>
   } finally {
     closeDescriptor(ours);
   }
-}
-
-/** Ends a mount of the user's own. EBUSY: it is in use. */
-export async function unmountByFusermount3(mountpoint: string, lazily: boolean): Promise<void> {
-  const result = await execa('fusermount3', ['-u', ...(lazily ? ['-z'] : []), '--', mountpoint], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-    env: { LC_ALL: 'C' },
-    reject: false,
-  });
-  if (!result.failed) return;
-  const busy = /busy/i.test(result.stderr);
-  throw new StillError(
-    busy ? 'EBUSY' : 'EPERM',
-    `unmounting ${mountpoint} failed: ${result.stderr || result.shortMessage}`,
-  );
 }

@@ -1,9 +1,10 @@
 import { StillError } from '../../src/errors.js';
 import { unmount } from '../../src/posix/unmount.js';
 import type { Tree } from '../../src/tree/tree.js';
+import { unmountByFusermount } from '../fusermount.js';
 import type { Mounted, MountOptions, Transport } from '../transport.js';
 import { Device } from './device.js';
-import { mountByFusermount3, unmountByFusermount3 } from './fusermount3.js';
+import { mountByFusermount3 } from './fusermount3.js';
 import { mountByCommand, openFuseDevice } from './mount-command.js';
 import { raiseReadahead } from './readahead.js';
 import { KernelSession } from './session.js';
@@ -54,7 +55,7 @@ async function mountAsUser(tree: Tree, options: MountOptions): Promise<KernelMou
     ended: ended.finally(() => device.close()),
     counts: () => session.counts(),
     unmount: async ({ force = false } = {}) => {
-      await unmountByFusermount3(options.mountpoint, force);
+      await unmountByFusermount('fusermount3', options.mountpoint, force);
       if (force) device.close();
     },
   };
