@@ -1,5 +1,6 @@
 import { isEntryName, type Name } from '../name.js';
 import type { BackupReference, BackupStore } from '../stores/store.js';
+import type { BackupNode } from './backup-node.js';
 import { folderAttributes, type LayoutContext, shortly } from './context.js';
 import { ChangesFolder, DisksFolder } from './disk-folders.js';
 import type { Child, FolderNode, Node, NodeAttributes, Row } from './node.js';
@@ -14,7 +15,7 @@ const changesName = 'changes' as Name;
 const rootfsName = 'rootfs' as Name;
 
 /** `backups/<store>/<guest>/<time>/`: what one backup holds. The backup is opened when something in it is asked for. */
-export class BackupFolder implements FolderNode {
+export class BackupFolder implements BackupNode {
   readonly type = 'directory';
   readonly #context: LayoutContext;
   readonly #store: BackupStore;

@@ -1,7 +1,7 @@
 import { MapReader } from '../disks/dirty-map/map-reader.js';
 import type { DiskSurvey } from '../disks/dirty-map/survey.js';
 import type { Name } from '../name.js';
-import type { BackupFolder } from './backup-folder.js';
+import type { BackupNode } from './backup-node.js';
 import type { LayoutContext } from './context.js';
 import { DiskNode } from './disk-node.js';
 import type { FolderNode, OpenFile } from './node.js';
@@ -14,7 +14,7 @@ export class DirtyMapFile extends DiskNode {
     context: LayoutContext,
     path: Name,
     parent: FolderNode,
-    backup: BackupFolder,
+    backup: BackupNode,
     disk: Name,
     format: 'json' | 'mapfile',
   ) {

@@ -1,5 +1,5 @@
 import type { Name } from '../name.js';
-import type { BackupFolder } from './backup-folder.js';
+import type { BackupNode } from './backup-node.js';
 import { ChangedFile } from './changed-file.js';
 import { folderAttributes, type LayoutContext, shortly } from './context.js';
 import { DirtyMapFile } from './dirty-map-file.js';
@@ -10,7 +10,7 @@ import { rowsInOrder } from './row-order.js';
 /** A view of a disk: the name of its file is the disk's and this suffix. */
 interface View {
   readonly suffix: string;
-  node(context: LayoutContext, path: Name, folder: FolderNode, backup: BackupFolder, disk: Name): Node;
+  node(context: LayoutContext, path: Name, folder: FolderNode, backup: BackupNode, disk: Name): Node;
 }
 
 /** A folder with some views of each disk of a backup. Neither a listing nor a look-up's name opens a disk. */
@@ -22,7 +22,7 @@ class DiskViews implements FolderNode {
   constructor(
     context: LayoutContext,
     readonly path: Name,
-    readonly parent: BackupFolder,
+    readonly parent: BackupNode,
     views: readonly View[],
   ) {
     this.#context = context;
@@ -77,14 +77,14 @@ const changed: View = {
 
 /** `disks/`: each disk whole, and the maps of what is dirty. */
 export class DisksFolder extends DiskViews {
-  constructor(context: LayoutContext, path: Name, backup: BackupFolder) {
+  constructor(context: LayoutContext, path: Name, backup: BackupNode) {
     super(context, path, backup, [raw, dirtyJson, dirtyMap]);
   }
 }
 
 /** `changes/`: of each disk what is dirty, alone. Not in `disks/`, so that a copy of that has every disk once. */
 export class ChangesFolder extends DiskViews {
-  constructor(context: LayoutContext, path: Name, backup: BackupFolder) {
+  constructor(context: LayoutContext, path: Name, backup: BackupNode) {
     super(context, path, backup, [changed]);
   }
 }

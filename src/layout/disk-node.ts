@@ -3,7 +3,7 @@ import type { Disk } from '../disks/disk.js';
 import { StillError } from '../errors.js';
 import { type Name, nameToText } from '../name.js';
 import type { StoredDisk } from '../stores/store.js';
-import type { BackupFolder } from './backup-folder.js';
+import type { BackupNode } from './backup-node.js';
 import type { LayoutContext } from './context.js';
 import { fileAttributes } from './context.js';
 import type { Loan } from './lending.js';
@@ -13,14 +13,14 @@ import type { OpenedBackup } from './opened-backups.js';
 /** A file that shows a disk of a backup in one way or another. */
 export abstract class DiskNode implements FileNode {
   readonly type = 'file';
-  readonly #backup: BackupFolder;
+  readonly #backup: BackupNode;
   readonly #disk: Name;
 
   constructor(
     protected readonly context: LayoutContext,
     readonly path: Name,
     readonly parent: FolderNode,
-    backup: BackupFolder,
+    backup: BackupNode,
     disk: Name,
   ) {
     this.#backup = backup;

@@ -1,6 +1,6 @@
 import { StillError } from '../errors.js';
 import { type Name, nameToText } from '../name.js';
-import type { BackupFolder } from './backup-folder.js';
+import type { BackupNode } from './backup-node.js';
 import { fileAttributes, type LayoutContext, shortly } from './context.js';
 import type { FileNode, NodeAttributes, OpenFile } from './node.js';
 
@@ -14,7 +14,7 @@ export class ProblemFile implements FileNode {
   constructor(
     context: LayoutContext,
     readonly path: Name,
-    readonly parent: BackupFolder,
+    readonly parent: BackupNode,
   ) {
     this.#context = context;
   }

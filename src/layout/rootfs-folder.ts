@@ -1,7 +1,7 @@
 import { isAbort, messageOf, StillError } from '../errors.js';
 import { type Name, nameToText } from '../name.js';
 import type { Graft } from '../tree/tree.js';
-import type { BackupFolder } from './backup-folder.js';
+import type { BackupNode } from './backup-node.js';
 import { folderAttributes, type LayoutContext } from './context.js';
 import type { Child, FolderNode, NodeAttributes, Row } from './node.js';
 
@@ -13,7 +13,7 @@ export class RootfsFolder implements FolderNode {
   constructor(
     context: LayoutContext,
     readonly path: Name,
-    readonly parent: BackupFolder,
+    readonly parent: BackupNode,
   ) {
     this.#context = context;
   }

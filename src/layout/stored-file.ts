@@ -1,7 +1,7 @@
 import { StillError } from '../errors.js';
 import { type Name, nameToText } from '../name.js';
 import type { StoredFile } from '../stores/store.js';
-import type { BackupFolder } from './backup-folder.js';
+import type { BackupNode } from './backup-node.js';
 import { fileAttributes, type LayoutContext, shortly } from './context.js';
 import type { FileNode, NodeAttributes, OpenFile } from './node.js';
 import type { OpenedBackup } from './opened-backups.js';
@@ -16,7 +16,7 @@ export class StoredFileNode implements FileNode {
   constructor(
     context: LayoutContext,
     readonly path: Name,
-    readonly parent: BackupFolder,
+    readonly parent: BackupNode,
     name: Name,
   ) {
     this.#context = context;
