@@ -1,20 +1,22 @@
-/**
- * How the ids that a container sees lie on the host: `count` ids from `inside` on are those from `outside` on, as in
- * `lxc.idmap` and /etc/subuid. The same ranges serve users and groups.
- */
+/** A range of ids: `count` of them from `outside` (as the host's files have them) are shown from `inside` on. */
 export interface IdRange {
   readonly inside: number;
   readonly outside: number;
   readonly count: number;
 }
 
+/** How a container's ids follow from the host's, as its `lxc.idmap` or /proc/PID/uid_map says; for users and groups alike. */
 export type IdMap = readonly IdRange[];
 
-/** What an id becomes that a map does not know: the kernel's overflow id. */
-export const overflowId = 65534;
+/** What the kernel shows for an id without a mapping (/proc/sys/kernel/overflowuid). */
+export const unmappedId = 65534;
 
-/** The id that the container sees for one of the host's. */
-export function idInside(map: IdMap, outside: number): number {
-  const range = map.find((row) => outside >= row.outside && outside < row.outside + row.count);
-  return range ? range.inside + (outside - range.outside) : overflowId;
+/** The id inside for an id of the host; without a map they are the same. */
+export function idInside(map: IdMap | undefined, outside: number): number {
+  if (!map) return outside;
+  for (const range of map) {
+    const place = outside - range.outside;
+    if (place >= 0 && place < range.count) return range.inside + place;
+  }
+  return unmappedId;
 }

@@ -1,0 +1,96 @@
+import { read } from 'node:fs';
+import { StillError } from '../../errors.js';
+import { readCached } from '../../posix/read-cached.js';
+import { seek } from '../../posix/seek.js';
+import type { QueueDepth } from '../../queue-depth.js';
+import type { SharedDescriptor } from './shared-descriptor.js';
+
+interface OpenFile {
+  readonly descriptor: SharedDescriptor;
+  /** Bytes, when it was opened. A backup's files don't grow, so that a read at the end need not ask for more. */
+  readonly size: number;
+}
+
+/** The files that are open, by their handles. */
+export class OpenFiles {
+  readonly #files = new Map<number, OpenFile>();
+  readonly #depth: QueueDepth;
+  #lastHandle = 0;
+
+  constructor(depth: QueueDepth) {
+    this.#depth = depth;
+  }
+
+  /** Takes an opened file over, and closes it at the end. */
+  add(descriptor: SharedDescriptor, size: number): number {
+    this.#lastHandle++;
+    this.#files.set(this.#lastHandle, { descriptor, size });
+    return this.#lastHandle;
+  }
+
+  /** Reads up to the end of `target` or of the file. */
+  async read(handle: number, offset: number, target: Uint8Array, signal: AbortSignal): Promise<number> {
+    const { descriptor, size } = this.#file(handle);
+    const length = Math.min(target.length, size - offset);
+    if (length <= 0) return 0;
+    const cached = readCached(descriptor.number, offset, target.subarray(0, length));
+    if (cached === length) return length;
+    return this.#use(descriptor, signal, async (number) => {
+      let filled = cached;
+      while (filled < length) {
+        const more = await readOnce(number, target, filled, length - filled, offset + filled);
+        if (more === 0) break;
+        filled += more;
+      }
+      return filled;
+    });
+  }
+
+  seek(handle: number, offset: number, wanted: 'data' | 'hole', signal: AbortSignal): Promise<number> {
+    return this.#use(this.#file(handle).descriptor, signal, (number) => seek(number, offset, wanted));
+  }
+
+  release(handle: number): void {
+    const { descriptor } = this.#file(handle);
+    this.#files.delete(handle);
+    descriptor.letGo();
+  }
+
+  close(): void {
+    for (const { descriptor } of this.#files.values()) descriptor.letGo();
+    this.#files.clear();
+  }
+
+  #use<T>(
+    descriptor: SharedDescriptor,
+    signal: AbortSignal,
+    call: (number: number) => Promise<T>,
+  ): Promise<T> {
+    return this.#depth.run(async () => {
+      descriptor.hold();
+      try {
+        return await call(descriptor.number);
+      } finally {
+        descriptor.letGo();
+      }
+    }, signal);
+  }
+
+  #file(handle: number): OpenFile {
+    const file = this.#files.get(handle);
+    if (file) return file;
+    throw new StillError('EBADF', `handle ${handle} of a container's folder is not open`);
+  }
+}
+
+function readOnce(
+  descriptor: number,
+  target: Uint8Array,
+  at: number,
+  length: number,
+  offset: number,
+): Promise<number> {
+  return new Promise((resolve, reject) => {
+    read(descriptor, target, at, length, offset, (error, count) => (error ? reject(error) : resolve(count)));
+  });
+}
