@@ -20,10 +20,13 @@ export class Complaints {
    * An operation on a path failed. What a caller may expect (ENOENT, EROFS…) is not worth a line; an EIO is, and what
    * nobody expected is a fault of ours, told with its stack.
    */
-  failed(operation: string, path: string, error: unknown): void {
+  failed(operation: string, path: () => string, error: unknown): void {
     const expected = error instanceof StillError || (error instanceof Error && 'code' in error);
-    const sentence = `${operation} of ${path} failed: ${messageOf(error)}`;
-    if (expected && !hasCode(error, 'EIO')) {
+    const usual = expected && !hasCode(error, 'EIO');
+    // Some of these come with every file that is looked at (no such attribute): no sentence is made that nobody reads.
+    if (usual && !this.#log.isLevelEnabled('debug')) return;
+    const sentence = `${operation} of ${path()} failed: ${messageOf(error)}`;
+    if (usual) {
       this.#log.debug(sentence);
       return;
     }

@@ -217,7 +217,7 @@ export class PathSession {
         // A store that does not answer is worth a line, as an EIO is.
         if (hasCode(error, 'ETIMEDOUT'))
           complaints.once(`${operation} of ${path} failed: ${messageOf(error)}`);
-        else complaints.failed(operation, path, error);
+        else complaints.failed(operation, () => path, error);
       });
   }
 }

@@ -202,7 +202,7 @@ export class KernelSession {
 
   #fail(request: Request, error: unknown): void {
     this.#device.send(seal(replyWith(0), request.unique, errnoOf(error)));
-    this.#complaints.failed(opcodeName(request.opcode), this.#pathOf(request), error);
+    this.#complaints.failed(opcodeName(request.opcode), () => this.#pathOf(request), error);
   }
 
   #pathOf(request: Request): string {
