@@ -66,6 +66,8 @@ interface Place {
 }
 
 const parentName = '..' as Name;
+/** NAME_MAX of linux/limits.h, bytes. */
+const longestName = 255;
 
 /**
  * All trees of a mount as one: grafts are crossed, every file has one number, and what the kernel knows is counted, so
@@ -144,6 +146,13 @@ export class Forest {
    * told to the kernel once more: who can't tell it calls `forget`.
    */
   async lookup(folder: Node, name: Name, signal: AbortSignal): Promise<FoundNode | Absent> {
+    if (name.length > longestName) {
+      // The kernel passes on much longer ones.
+      throw new StillError(
+        'ENAMETOOLONG',
+        `${this.pathOf(folder, name)} has a name of more than ${longestName} bytes`,
+      );
+    }
     let { planted, inode } = folder;
     if (name === parentName) {
       while (inode === planted.tree.root && planted.below) {
