@@ -6,9 +6,10 @@ import { openBeneath } from '../../posix/openat2.js';
 
 /** How many bytes of rows one call gives: about 400 entries, whose attributes take about 3 ms of this thread. */
 const room = 16 * 1024;
-/** Fewer bytes than this are probably the last, so that it is worth the calls to make sure. */
-const probablyLast = room / 2;
-const rowHead = 19;
+/** The bytes of a row: 19, the name and its NUL, rounded up to 8 (struct linux_dirent64). */
+const bytesOf = ({ name }: DirectoryRow): number => (19 + name.length + 1 + 7) & ~7;
+/** With fewer bytes than this there was room for any other row, so that these are probably the last. */
+const full = room - 280;
 
 /** Some rows of a folder, without `.` and `..`. */
 export interface Rows {
@@ -28,10 +29,10 @@ export async function readRows(folder: number, after: bigint): Promise<Rows> {
       const end = read.at(-1);
       if (!end) return { rows, last: true };
       for (const row of read) {
-        bytes += rowHead + row.name.length;
+        bytes += bytesOf(row);
         if (row.name !== '.' && row.name !== '..') rows.push(row);
       }
-      if (rows.length > 0 && bytes >= probablyLast) return { rows, last: false };
+      if (rows.length > 0 && bytes >= full) return { rows, last: false };
       position = end.next;
     }
   } finally {

@@ -30,6 +30,12 @@ export class InodeNumbers {
     return inode;
   }
 
+  /** The number of an inode in the file system of another file, as far as a listing tells it. */
+  beside(other: Inode, inode: bigint): Inode {
+    const place = this.#largeSeen ? 0n : other >> inodeBits;
+    return inode < largestShared ? (place << inodeBits) | inode : inode;
+  }
+
   #newPlace(fileSystem: number): bigint {
     const place = this.#places.size;
     if (place === mostFileSystems || this.#largeSeen) {

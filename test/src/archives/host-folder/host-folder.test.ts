@@ -260,6 +260,16 @@ describe('a host folder', () => {
     expect(Math.max(...pieces)).toBeLessThan(2000);
   });
 
+  it('goes on from any entry also after its end was seen', async () => {
+    for (const name of ['one', 'two', 'three']) writeFileSync(host(name), '');
+    const tree = await store.open();
+    const entries = await listAll(tree, tree.root);
+    const first = entries[0]?.cookie ?? 0n;
+    expect((await tree.list(tree.root, first, unhurried)).map(({ name }) => name)).toEqual(
+      entries.slice(1).map(({ name }) => name),
+    );
+  });
+
   it('lists the end again when it is asked again, and entries that came after a rewind', async () => {
     writeFileSync(host('one'), '');
     const tree = await store.open();
@@ -339,6 +349,53 @@ describe('a host folder', () => {
       );
     }
     await expect(tree.attributes(a.inode, unhurried)).rejects.toMatchObject({ code: 'ESTALE' });
+  });
+
+  /** Looks into more folders than are kept open. */
+  async function visitManyFolders(tree: Tree): Promise<void> {
+    mkdirSync(host('many'));
+    for (let each = 0; each < 100; each++) {
+      mkdirSync(host('many', `${each}`));
+      await tree.lookup((await find(tree, 'many', `${each}`)).inode, 'x' as Name, unhurried);
+    }
+  }
+
+  it('follows no link on the way to a folder that it has closed meanwhile, not even to the same file', async () => {
+    mkdirSync(host('a', 'b'), { recursive: true });
+    writeFileSync(host('a', 'b', 'file'), 'inside');
+    mkdirSync(join(store.path, 'outside'));
+    const tree = await store.open();
+    const file = await find(tree, 'a', 'b', 'file');
+    await visitManyFolders(tree);
+    expect((await contentOf(tree, file)).toString()).toBe('inside');
+    for (let each = 0; each < 100; each++) await listAll(tree, (await find(tree, 'many', `${each}`)).inode);
+    renameSync(host('a', 'b'), join(store.path, 'outside', 'b'));
+    rmSync(host('a'), { recursive: true });
+    symlinkSync('../outside', host('a'));
+    for (const attempt of [
+      () => tree.attributes(file.inode, unhurried),
+      () => tree.open(file.inode, 'read', unhurried),
+    ]) {
+      await expect(attempt()).rejects.toMatchObject({ code: 'ESTALE' });
+    }
+  });
+
+  it('finds what lies deeper than a path can be long when it has closed the way', async () => {
+    let folder = store.rootfs;
+    const path = Array.from({ length: 20 }, (_, level) => `${level}-${'d'.repeat(250)}`);
+    const opened: number[] = [];
+    for (const name of path) {
+      mkdirSync(`${folder}/${name}`);
+      const descriptor = openSync(`${folder}/${name}`, O_PATH);
+      opened.push(descriptor);
+      folder = `/proc/self/fd/${descriptor}`;
+    }
+    writeFileSync(`${folder}/bottom`, 'the bottom');
+    for (const descriptor of opened) closeSync(descriptor);
+    const tree = await store.open();
+    const bottom = await find(tree, ...path, 'bottom');
+    await visitManyFolders(tree);
+    expect((await contentOf(tree, bottom)).toString()).toBe('the bottom');
   });
 
   it('does not take another file for the one that was found', async () => {
