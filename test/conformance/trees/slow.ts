@@ -1,6 +1,6 @@
 import type { Name } from '../../../src/name.js';
 import type { Inode } from '../../../src/tree/attributes.js';
-import type { Found } from '../../../src/tree/tree.js';
+import type { Entry, Found } from '../../../src/tree/tree.js';
 import { MemoryTree } from '../memory-tree.js';
 import type { TreeUnderTest } from './tree-under-test.js';
 
@@ -55,11 +55,19 @@ class Slow extends MemoryTree {
     if (name === 'slow-name') await this.hold(signal);
     return super.lookup(folder, name, signal);
   }
+
+  /** What is slow to find is listed without its attributes. */
+  override async list(folder: Inode, after: bigint, signal: AbortSignal): Promise<readonly Entry[]> {
+    const entries = await super.list(folder, after, signal);
+    return entries.map(({ found, ...entry }) =>
+      entry.name === 'slow-name' || !found ? entry : { ...entry, found },
+    );
+  }
 }
 
 export const slowFiles = 200;
 
-/** `slow-0`, `slow-1`… and `slow-name` wait until told; `quick` does not. */
+/** `slow-0`, `slow-1`…, `cached-0`… and `slow-name` wait until told; `quick` does not. */
 export function slowTree(): TreeUnderTest {
   const tree = new Slow();
   tree.link(tree.root, 'quick', tree.addFile('quick', {}, 'direct'));
@@ -69,7 +77,9 @@ export function slowTree(): TreeUnderTest {
       await tree.hold(signal);
       return target.fill('s'.charCodeAt(0)).length;
     };
-    tree.link(tree.root, `slow-${index}`, tree.addFile({ read }, { size: 4096, allocated: 4096 }, 'direct'));
+    const size = { size: 4096, allocated: 4096 };
+    tree.link(tree.root, `slow-${index}`, tree.addFile({ read }, size, 'direct'));
+    tree.link(tree.root, `cached-${index}`, tree.addFile({ read }, size, 'keep'));
   }
   return {
     tree,

@@ -7,6 +7,9 @@ export const largest = 65536;
 
 const binary = Buffer.from(Array.from({ length: 256 }, (_, index) => index));
 
+/** CAP_NET_RAW, permitted and effective: struct vfs_cap_data of linux/capability.h, revision 2. The kernel checks it. */
+const capability = Buffer.from('0100000200200000000000000000000000000000', 'hex');
+
 /** The attributes of the files, by file and name. */
 export const attributed: Readonly<Record<string, Readonly<Record<string, Buffer>>>> = {
   none: {},
@@ -17,7 +20,7 @@ export const attributed: Readonly<Record<string, Readonly<Record<string, Buffer>
   many: Object.fromEntries(
     Array.from({ length: 200 }, (_, index) => [`user.${'n'.repeat(200)}-${index}`, Buffer.from(`${index}`)]),
   ),
-  trusted: { 'trusted.overlay.opaque': Buffer.from('y'), 'security.capability': Buffer.alloc(20, 1) },
+  trusted: { 'trusted.overlay.opaque': Buffer.from('y'), 'security.capability': capability },
 };
 
 /** Extended attributes, up to the largest that Linux knows. */
