@@ -45,7 +45,11 @@ export const largestRead = 1024 * 1024;
 /** The largest WRITE, in bytes. Little is ever written into a mount; this bounds the buffer that every request needs. */
 export const largestWrite = 32 * 1024;
 const pageBytes = 4096;
-const backgroundRequests = 64;
+/**
+ * How many requests for read-ahead and O_DIRECT may be under way. All trees of a mount share them, so there must be more
+ * than those who wait for a store that does not answer need, or they hold up everybody else.
+ */
+const backgroundRequests = 1024;
 
 /** What both sides agreed on. */
 export interface Session {
