@@ -93,18 +93,17 @@ describe('a store with hostile images', () => {
   });
   afterAll(() => store.remove());
 
-  it.each(hostile.map(([what], place) => [what, place] as const))(
-    '%s: that disk alone is EIO, and is told of',
-    async (_what, place) => {
-      const folder = store.path(String(100 + place), time);
-      const disks = await readdir(join(folder, 'disks'));
-      expect(disks).toContain('bad.raw');
-      await expect(readFile(join(folder, 'disks', 'bad.raw'))).rejects.toMatchObject({ code: 'EIO' });
-      await expect(output('stat', join(folder, 'disks', 'bad.raw'))).rejects.toThrow(/Input\/output error/);
-      expect(await readFile(join(folder, 'disks', 'good.raw'), 'utf8')).toBe(`good ${place}`);
-      expect(await readFile(join(folder, 'PROBLEM.txt'), 'utf8')).toMatch(/bad/);
-    },
-  );
+  it.each(
+    hostile.map(([what], place) => [what, place] as const),
+  )('%s: that disk alone is EIO, and is told of', async (_what, place) => {
+    const folder = store.path(String(100 + place), time);
+    const disks = await readdir(join(folder, 'disks'));
+    expect(disks).toContain('bad.raw');
+    await expect(readFile(join(folder, 'disks', 'bad.raw'))).rejects.toMatchObject({ code: 'EIO' });
+    await expect(output('stat', join(folder, 'disks', 'bad.raw'))).rejects.toThrow(/Input\/output error/);
+    expect(await readFile(join(folder, 'disks', 'good.raw'), 'utf8')).toBe(`good ${place}`);
+    expect(await readFile(join(folder, 'PROBLEM.txt'), 'utf8')).toMatch(/bad/);
+  });
 
   it('a qcow2 header inside a raw disk is what the guest wrote, no more', async () => {
     const stored = join(store.store, '900', backup, 'inside.raw');

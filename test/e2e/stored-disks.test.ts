@@ -69,17 +69,16 @@ describe('stored qcow2 disks, mounted', () => {
     return paths;
   };
 
-  it.each(qcow2Recipes.filter(({ thin }) => !thin))(
-    '$name: has the bytes that QEMU reads',
-    async (recipe) => {
-      const { image, mounted } = pathsOf(recipe);
-      const converted = join(store.folder, 'converted.raw');
-      await output('qemu-img', 'convert', '-f', 'qcow2', '-O', 'raw', image, converted);
-      expect(await sha256(mounted)).toBe(await sha256(converted));
-      await output('qemu-img', 'compare', '-f', 'raw', '-F', 'qcow2', mounted, image);
-      await rm(converted);
-    },
-  );
+  it.each(
+    qcow2Recipes.filter(({ thin }) => !thin),
+  )('$name: has the bytes that QEMU reads', async (recipe) => {
+    const { image, mounted } = pathsOf(recipe);
+    const converted = join(store.folder, 'converted.raw');
+    await output('qemu-img', 'convert', '-f', 'qcow2', '-O', 'raw', image, converted);
+    expect(await sha256(mounted)).toBe(await sha256(converted));
+    await output('qemu-img', 'compare', '-f', 'raw', '-F', 'qcow2', mounted, image);
+    await rm(converted);
+  });
 
   it.each(qcow2Recipes)('$name: has holes where QEMU knows of zeros', async (recipe) => {
     const { image, mounted } = pathsOf(recipe);
@@ -288,12 +287,11 @@ describe('disks in the formats of others', () => {
   });
   afterAll(() => store.remove());
 
-  it.each(formats.map((format, place) => [...format, place] as const))(
-    '%s (%s %s) has the same bytes',
-    async (_e, _d, _o, place) => {
-      expect(await sha256(store.path(String(300 + place), time, 'disks', 'disk.raw'))).toBe(
-        await sha256(reference),
-      );
-    },
-  );
+  it.each(
+    formats.map((format, place) => [...format, place] as const),
+  )('%s (%s %s) has the same bytes', async (_e, _d, _o, place) => {
+    expect(await sha256(store.path(String(300 + place), time, 'disks', 'disk.raw'))).toBe(
+      await sha256(reference),
+    );
+  });
 });
