@@ -2,8 +2,33 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { open, readFile, stat } from 'node:fs/promises';
 import { expect } from 'vitest';
-import { slowFiles } from '../trees/slow.js';
-import { type Behaviour, shell } from './behaviour.js';
+import { slowBytes, slowCachedBytes, slowFiles } from '../trees/slow.js';
+import { type Behaviour, run, shell, type Trial } from './behaviour.js';
+
+/** Has many read slow files at once, and others read beside them, each in one of the ways there are. */
+async function manyReaders({ fresh }: Trial, reader: string, bytes: number): Promise<void> {
+  const mounted = await fresh('all');
+  const all = shell(
+    `for index in $(seq 0 $(($2 - 1))); do ${reader} & done; wait`,
+    mounted.path('slow'),
+    String(slowFiles),
+  );
+  all.catch(() => undefined);
+  await mounted.tell('slow', 'begun', slowFiles);
+  expect((await run('cat', mounted.path('slow', 'quick'))).toString()).toBe('quick');
+  await run('cmp', mounted.path('bytes', 'keep'), mounted.path('bytes', 'direct'));
+  await run(
+    'dd',
+    `if=${mounted.path('bytes', 'keep')}`,
+    'of=/dev/null',
+    'bs=1M',
+    'iflag=direct',
+    'status=none',
+  );
+  expect((await shell('ls "$1" | wc -l', mounted.path('twin-a', 'folder'))).toString().trim()).toBe('22');
+  await mounted.tell('slow', 'release');
+  expect((await all).equals(Buffer.alloc(slowFiles * bytes, 's'))).toBe(true);
+}
 
 /** Waits of the callers. */
 export const waiting: readonly Behaviour[] = [
@@ -35,41 +60,16 @@ export const waiting: readonly Behaviour[] = [
   },
   {
     must: `${slowFiles} readers of slow files hold up nobody else, and get their bytes in the end`,
-    async check({ fresh }) {
-      const mounted = await fresh('all');
-      const all = shell(
-        'for index in $(seq 0 $(($2 - 1))); do cat "$1/slow-$index" & done; wait',
-        mounted.path('slow'),
-        String(slowFiles),
-      );
-      all.catch(() => undefined);
-      await mounted.tell('slow', 'begun', slowFiles);
-      expect((await shell('cat "$1"', mounted.path('slow', 'quick'))).toString()).toBe('quick');
-      expect((await shell('cat "$1" | wc -c', mounted.path('bytes', 'keep'))).toString().trim()).toBe(
-        '8388613',
-      );
-      expect((await shell('ls "$1" | wc -l', mounted.path('twin-a', 'folder'))).toString().trim()).toBe('22');
-      await mounted.tell('slow', 'release');
-      expect((await all).equals(Buffer.alloc(slowFiles * 4096, 's'))).toBe(true);
-    },
+    check: (trial) => manyReaders(trial, 'cat "$1/slow-$index"', slowBytes),
   },
   {
     must: `${slowFiles} readers of slow files that the kernel caches hold up nobody else`,
-    async check({ fresh }) {
-      const mounted = await fresh('all');
-      const all = shell(
-        'for index in $(seq 0 $(($2 - 1))); do cat "$1/cached-$index" & done; wait',
-        mounted.path('slow'),
-        String(slowFiles),
-      );
-      all.catch(() => undefined);
-      await mounted.tell('slow', 'begun', slowFiles);
-      expect((await shell('cat "$1" | wc -c', mounted.path('bytes', 'keep'))).toString().trim()).toBe(
-        '8388613',
-      );
-      await mounted.tell('slow', 'release');
-      expect((await all).equals(Buffer.alloc(slowFiles * 4096, 's'))).toBe(true);
-    },
+    check: (trial) => manyReaders(trial, 'cat "$1/cached-$index"', slowCachedBytes),
+  },
+  {
+    must: `${slowFiles} readers with O_DIRECT of slow files hold up nobody else`,
+    check: (trial) =>
+      manyReaders(trial, 'dd if="$1/cached-$index" bs=64K iflag=direct status=none', slowCachedBytes),
   },
   {
     must: 'a slow look-up holds up nobody else, not even in its own folder',

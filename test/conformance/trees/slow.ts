@@ -31,9 +31,11 @@ class Slow extends MemoryTree {
   readonly begun = new Counter();
   readonly aborted = new Counter();
   readonly #held = new Set<() => void>();
+  #quick = false;
 
   /** Waits for `release`, or for the signal. */
   async hold(signal: AbortSignal): Promise<void> {
+    if (this.#quick) return;
     try {
       await new Promise<void>((resolve, reject) => {
         this.#held.add(resolve);
@@ -46,7 +48,9 @@ class Slow extends MemoryTree {
     }
   }
 
+  /** Is slow no more. */
   letGo(): void {
+    this.#quick = true;
     for (const resolve of this.#held) resolve();
     this.#held.clear();
   }
@@ -66,6 +70,9 @@ class Slow extends MemoryTree {
 }
 
 export const slowFiles = 200;
+export const slowBytes = 4096;
+/** More than a page: the kernel reads ahead. */
+export const slowCachedBytes = 65_536;
 
 /** `slow-0`, `slow-1`…, `cached-0`… and `slow-name` wait until told; `quick` does not. */
 export function slowTree(): TreeUnderTest {
@@ -77,9 +84,10 @@ export function slowTree(): TreeUnderTest {
       await tree.hold(signal);
       return target.fill('s'.charCodeAt(0)).length;
     };
-    const size = { size: 4096, allocated: 4096 };
-    tree.link(tree.root, `slow-${index}`, tree.addFile({ read }, size, 'direct'));
-    tree.link(tree.root, `cached-${index}`, tree.addFile({ read }, size, 'keep'));
+    const direct = { size: slowBytes, allocated: slowBytes };
+    tree.link(tree.root, `slow-${index}`, tree.addFile({ read }, direct, 'direct'));
+    const cached = { size: slowCachedBytes, allocated: slowCachedBytes };
+    tree.link(tree.root, `cached-${index}`, tree.addFile({ read }, cached, 'keep'));
   }
   return {
     tree,
