@@ -1,106 +1,114 @@
-import { readdirSync } from 'node:fs';
-import { pino } from 'pino';
-import type { Mounted, Transport } from '../../mount/transport.js';
-import { messageOf } from '../../src/errors.js';
-import type { Tree } from '../../src/tree/tree.js';
-import { isHosting, OpenedTrees } from './opened-trees.js';
-import type { FromServer, ToServer, Usage } from './server-messages.js';
-import { Grafted, isTreeName } from './trees/all.js';
-
 /**
- * The process that serves a mount for the tests, which must never touch a mount that they serve themselves:
- *
- *   serve.js TRANSPORT HOSTING TREE MOUNTPOINT [allow-other] [read-only]
- *
- * TREE is the name of one tree, or `all` for one with all of them grafted upon it. Started with an IPC channel, over
- * which it says when the mount answers and takes commands; when the channel ends, so does the mount.
+ * Serves a tree of ./trees, or all of them in one mount, until the mount has ended:
+ *   serve.js TRANSPORT HOSTING TREE MOUNTPOINT [OPTIONS]
+ * Its parent (`fork`) is told when the mount answers and when it has ended, and may send commands meanwhile. Without a
+ * parent there is nobody to serve: it takes its mount away and ends.
  */
-const [transportName, hosting, treeName, mountpoint, ...flags] = process.argv.slice(2);
-if (!isHosting(hosting) || !mountpoint || !(treeName === 'all' || isTreeName(treeName))) {
-  throw new RangeError(`usage: serve.js TRANSPORT HOSTING TREE MOUNTPOINT, not ${process.argv.slice(2)}`);
+import { readdir } from 'node:fs/promises';
+import { mountOverFuseNative } from '../../mount/fuse-native/mount.js';
+import { mountOverKernel } from '../../mount/kernel/mount.js';
+import { codeOf, messageOf } from '../../src/errors.js';
+import { openLog } from '../../src/log.js';
+import { hostTree } from '../../src/tree/port/host-tree.js';
+import type { Tree } from '../../src/tree/tree.js';
+import { CommandSender, perform } from './commands.js';
+import type { Asked, Options, Said } from './mounted-trees.js';
+import { Grafted, isTreeName, type TreeName, trees } from './trees/all.js';
+import type { Plain } from './trees/tree-under-test.js';
+
+/** A tree, wherever it lives, and the way to tell it something. */
+interface Lively {
+  readonly tree: Tree;
+  readonly send: (command: string, argument: Plain) => Promise<Plain>;
+  readonly close: () => Promise<void>;
 }
 
-const lines: string[] = [];
-const log = pino(
-  { level: 'info', base: null, timestamp: false, serializers: { error: messageOf } },
-  { write: (line) => lines.push(line) },
-);
+async function here(name: TreeName): Promise<Lively> {
+  const { tree, commands = {} } = trees[name]();
+  return {
+    tree,
+    send: (command, argument) => perform(commands, command, argument),
+    close: () => tree.close(),
+  };
+}
 
-const opened = new OpenedTrees(hosting);
-const grafted = treeName === 'all' ? new Grafted((name) => opened.tree(name)) : undefined;
-const root: Tree = grafted ?? (await opened.tree(treeName === 'all' ? 'bytes' : treeName));
-
-const transport = await transportNamed(transportName);
-const mounted: Mounted = await transport(root, {
-  mountpoint,
-  source: `stillfs-conformance-${transportName}-${hosting}`,
-  allowOther: flags.includes('allow-other'),
-  readOnly: flags.includes('read-only'),
-  log,
-});
-
-mounted.ended.then(
-  () => send({ kind: 'ended' }),
-  (error: unknown) => send({ kind: 'ended', error: messageOf(error) }),
-);
-
-process.on('message', (message) => {
-  const { id, request } = message as ToServer;
-  perform(request).then(
-    (value) => send({ kind: 'answer', id, value }),
-    (error: unknown) => {
-      const code = error instanceof Error && 'code' in error ? String(error.code) : undefined;
-      send({ kind: 'failure', id, message: messageOf(error), ...(code !== undefined && { code }) });
+async function inWorker(name: TreeName): Promise<Lively> {
+  const sender = new CommandSender(name);
+  const entry = new URL('./hosted-entry.js', import.meta.url);
+  const tree = await hostTree({ name: `tree ${name}`, entry, data: name, silence: 2, memory: 96 });
+  return {
+    tree,
+    send: (command, argument) => sender.send(command, argument),
+    close: async () => {
+      sender.close();
+      await tree.close();
     },
-  );
-});
-
-// The test is gone: nobody is left who could need the mount.
-process.on('disconnect', () => {
-  mounted.unmount({ force: true }).finally(() => process.exit(1));
-});
-
-send({ kind: 'mounted', lacks: [...mounted.lacks] });
-
-async function perform(request: ToServer['request']): Promise<unknown> {
-  switch (request.kind) {
-    case 'command':
-      return opened.command(request.tree, request.command, request.argument);
-    case 'log':
-      return lines.splice(0);
-    case 'usage':
-      return usage();
-    case 'uses':
-      return grafted?.uses.get(request.tree) ?? 0;
-    case 'unmount':
-      await mounted.unmount({ force: request.force });
-      return null;
-    case 'end':
-      // Whoever asks may have unmounted already.
-      await mounted.unmount({ force: true }).catch(() => undefined);
-      await opened.close();
-      return null;
-  }
+  };
 }
 
-function usage(): Usage {
-  globalThis.gc?.();
-  const { heapUsed, rss } = process.memoryUsage();
-  return { descriptors: readdirSync('/proc/self/fd').length, heap: heapUsed, resident: rss };
-}
-
-/** The transports are loaded when they are needed: one of them is optional, and native. */
-async function transportNamed(name: string | undefined): Promise<Transport> {
-  switch (name) {
-    case 'kernel':
-      return (await import('../../mount/kernel/mount.js')).mountOverKernel;
-    case 'fuse-native':
-      return (await import('../../mount/fuse-native/mount.js')).mountOverFuseNative;
-    default:
-      throw new RangeError(`there is no transport ${name}`);
-  }
-}
-
-function send(message: FromServer): void {
+const [transport = '', hosting = '', name = '', mountpoint = '', json = '{}'] = process.argv.slice(2);
+// Our own writing: JSON of `Options`.
+const { allowOther = true, readOnly = false, limit } = JSON.parse(json) as Options;
+const mount = transport === 'kernel' ? mountOverKernel : mountOverFuseNative;
+const make = hosting === 'process' ? here : inWorker;
+const opened = new Map<TreeName, Promise<Lively>>();
+const open = (wanted: TreeName): Promise<Lively> => {
+  const known = opened.get(wanted) ?? make(wanted);
+  opened.set(wanted, known);
+  return known;
+};
+const say = (message: Said): void => {
   process.send?.(message);
+};
+
+try {
+  const tree = isTreeName(name)
+    ? (await open(name)).tree
+    : new Grafted(async (wanted) => (await open(wanted)).tree);
+  const mounted = await mount(tree, {
+    mountpoint,
+    source: 'conformance',
+    allowOther,
+    readOnly,
+    log: openLog('info'),
+    ...(limit !== undefined && { limits: { usual: limit, changing: limit } }),
+  });
+
+  const ofTheMount: Readonly<Record<string, () => Plain | Promise<Plain>>> = {
+    counts: () => ({ ...mounted.counts() }),
+    descriptors: async () => (await readdir('/proc/self/fd')).length,
+    unmount: () => unmount(false),
+    'unmount by force': () => unmount(true),
+  };
+  const unmount = (force: boolean): Promise<Plain> => mounted.unmount({ force }).then(() => null, codeOf);
+  const answer = async ({ to, command, argument }: Asked): Promise<Plain> => {
+    if (to !== 'mount') return (await open(to)).send(command, argument);
+    const action = ofTheMount[command];
+    if (!action) throw new RangeError(`there is no command ${command}`);
+    return action();
+  };
+  const answering = new Set<Promise<void>>();
+  process.on('message', (asked: Asked) => {
+    const answered = answer(asked).then(
+      (value) => say({ id: asked.id, value }),
+      (error: unknown) => say({ id: asked.id, error: messageOf(error) }),
+    );
+    answering.add(answered);
+    void answered.finally(() => answering.delete(answered));
+  });
+  process.once('disconnect', () => {
+    void unmount(true).then(() => process.exit(1));
+  });
+
+  say({ event: 'mounted' });
+  await mounted.ended;
+  for (const lively of opened.values()) await (await lively).close();
+  await Promise.allSettled(answering);
+  process.removeAllListeners('disconnect');
+  say({ event: 'ended' });
+} catch (error) {
+  say({ event: 'failed', message: messageOf(error) });
+} finally {
+  // Nothing else may keep the process: it ends by itself once the mount has.
+  process.disconnect?.();
 }
