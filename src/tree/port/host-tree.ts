@@ -105,20 +105,21 @@ class Host {
 
   #receive(message: unknown): void {
     this.#missedBeats = 0;
-    let parsed: ToClient;
     try {
-      parsed = parseToClient(message);
+      this.#hear(parseToClient(message));
     } catch (error) {
       this.fail('sent what can not be understood', error);
-      return;
     }
-    if (parsed.kind === 'unmade') {
-      this.#unmade(errorOf(parsed.failure, undefined));
-    } else if (parsed.kind === 'ready') {
-      this.#tree = new PortTree(this.#worker, parsed.root, parsed.operations, () => this.end());
+  }
+
+  #hear(message: ToClient): void {
+    if (message.kind === 'unmade') {
+      this.#unmade(errorOf(message.failure, undefined));
+    } else if (message.kind === 'ready') {
+      this.#tree = new PortTree(this.#worker, message.root, message.operations, () => this.end());
       this.#made(this.#tree);
     } else {
-      this.#tree?.receive(parsed);
+      this.#tree?.receive(message);
     }
   }
 

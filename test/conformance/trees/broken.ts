@@ -1,6 +1,6 @@
 import type { Name } from '../../../src/name.js';
 import type { Inode } from '../../../src/tree/attributes.js';
-import type { Found } from '../../../src/tree/tree.js';
+import type { Access, Found, Opened } from '../../../src/tree/tree.js';
 import { MemoryTree } from '../memory-tree.js';
 import type { TreeUnderTest } from './tree-under-test.js';
 
@@ -11,15 +11,23 @@ class Broken extends MemoryTree {
     if (name === 'lookup-throws-text') throw 'just a text';
     return super.lookup(folder, name, signal);
   }
+
+  override async open(inode: Inode, access: Access, signal: AbortSignal): Promise<Opened> {
+    const opened = await super.open(inode, access, signal);
+    if (this.entries(this.root).inode('opens-late' as Name) !== inode) return opened;
+    await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+    return { ...opened, handle: Number.NaN };
+  }
 }
 
-/** Reading `read-throws` fails by a mistake in the program; reading the others takes down the thread that serves it. */
+/** Opening `opens-late` waits for the abort, and then gives nonsense. Reading `read-throws` fails by a mistake in the program; reading the others takes down the thread that serves it. */
 export function brokenTree(): TreeUnderTest {
   const tree = new Broken();
   const file = (name: string, read: () => number): void => {
     tree.link(tree.root, name, tree.addFile({ read }, { size: 4096, allocated: 4096 }, 'direct'));
   };
   file('fine', () => 4096);
+  file('opens-late', () => 4096);
   file('read-throws', () => {
     throw new TypeError('read met undefined');
   });
