@@ -20,7 +20,10 @@ class Broken extends MemoryTree {
   }
 }
 
-/** Opening `opens-late` waits for the abort, and then gives nonsense. Reading `read-throws` fails by a mistake in the program; reading the others takes down the thread that serves it. */
+/**
+ * Reading `read-throws` fails by a mistake in the program; reading the others takes down the thread that serves it.
+ * Opening `opens-late` waits for the abort, and then gives nonsense.
+ */
 export function brokenTree(): TreeUnderTest {
   const tree = new Broken();
   const file = (name: string, read: () => number): void => {
