@@ -8,14 +8,13 @@ import type { Row } from './report.js';
 const backup = 'qemu-1700000000';
 
 /** Sequential and random reads of a stored raw and qcow2 image of `mebibytes`, all in the page cache of the host. */
-export async function diskReads(folder: string, mebibytes: number, rounds: number): Promise<Row[]> {
+export async function* diskReads(folder: string, mebibytes: number, rounds: number): AsyncGenerator<Row> {
   const images = join(folder, 'store', '100', backup);
   await mkdir(images, { recursive: true });
   const raw = join(images, 'plain.raw');
   const qcow2 = join(images, 'layered.qcow2');
   await execa('dd', ['if=/dev/urandom', `of=${raw}`, 'bs=1M', `count=${mebibytes}`, 'status=none']);
   await execa('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', raw, qcow2]);
-  const rows: Row[] = [];
   for (const [format, image, disk] of [
     ['qcow2', qcow2, 'layered'],
     ['raw', raw, 'plain'],
@@ -34,20 +33,19 @@ export async function diskReads(folder: string, mebibytes: number, rounds: numbe
       for (const direct of [false, true]) {
         const how = direct ? 'O_DIRECT' : 'buffered';
         const sequential = contenders(files, (file) => sequentialRead(file, direct));
-        rows.push(await row(`${format}, sequential, ${how}`, 'MB/s', sequential, rounds));
+        yield await row(`${format}, sequential, ${how}`, 'MB/s', sequential, rounds);
         for (const jobs of [1, 8]) {
           const random = contenders(files, (file) => randomRead(file, direct, jobs));
-          rows.push(await row(`${format}, 4 KiB random, ${how}, ${jobs} job(s)`, 'IOPS', random, rounds));
+          yield await row(`${format}, 4 KiB random, ${how}, ${jobs} job(s)`, 'IOPS', random, rounds);
         }
       }
-      rows.push(await memory(format, own, nbd, daemon));
+      yield await memory(format, own, nbd, daemon);
     } finally {
       await daemon.stop();
       await nbd.stop();
       await own.stop();
     }
   }
-  return rows;
 }
 
 async function row(title: string, unit: string, all: readonly Contender[], rounds: number): Promise<Row> {

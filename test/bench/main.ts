@@ -29,7 +29,7 @@ try {
   };
   for (const [name, part] of Object.entries(parts)) {
     if (values.only !== undefined && values.only !== name) continue;
-    for (const row of await part()) {
+    for await (const row of await part()) {
       report.rows.push(row);
       process.stdout.write(`${rowAsText(row)}\n\n`);
     }
