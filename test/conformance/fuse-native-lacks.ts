@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { expect } from 'vitest';
 import { codeOf } from '../../src/errors.js';
 import { statusAt } from './behaviours/attributes.js';
-import { type Behaviour, run, shell } from './behaviours/behaviour.js';
+import { type Behaviour, run, shell, type Trial } from './behaviours/behaviour.js';
 import { rowsOf } from './behaviours/folders.js';
 import { dataOf, sparseFiles } from './behaviours/holes.js';
 import { bytesRead } from './behaviours/reading.js';
@@ -14,6 +14,7 @@ import { described } from './trees/attributes.js';
 import { sparse } from './trees/bytes.js';
 import { forgettable } from './trees/forgetting.js';
 import { oddNames, oddTargets } from './trees/names.js';
+import { passedSize } from './trees/passed.js';
 
 /** What holds instead of a behaviour that this transport lacks. */
 export interface Lack {
@@ -266,16 +267,18 @@ export const fuseNativeLacks: Readonly<Record<string, Lack>> = {
   },
   'the handle of a forgotten file opens it again (open_by_handle_at)': {
     instead: 'it is ESTALE',
+    check: (trial) => handleIsStale(trial, 'folder', 'file-42'),
+  },
+  'the handle of a forgotten folder leads to it, and up from it (open_by_handle_at)': {
+    instead: 'it is ESTALE',
+    check: (trial) => handleIsStale(trial, 'folder'),
+  },
+  'a file that the kernel may read by itself is not read from the tree': {
+    instead: 'it is',
     async check({ fresh }) {
-      const mounted = await fresh('forgetting');
-      const handle = await handleOf(mounted.path('folder', 'file-42'));
-      await run('mount', '-i', '-o', 'remount', mounted.mountpoint);
-      const mount = await open(mounted.mountpoint);
-      try {
-        await expect(openHandle(mount.fd, handle)).rejects.toMatchObject({ code: 'ESTALE' });
-      } finally {
-        await mount.close();
-      }
+      const mounted = await fresh('passed');
+      expect(await readFile(mounted.path('file'))).toHaveLength(passedSize);
+      expect(await mounted.tell('passed', 'seen')).not.toMatchObject({ reads: 0 });
     },
   },
   'what the kernel has forgotten is forgotten by mount and tree, each file once': {
@@ -299,5 +302,17 @@ async function copiesWithoutLinks(mount: string, copy: string): Promise<void> {
   for (const twin of ['twin-a', 'twin-b']) {
     await run('diff', '-r', join(mount, twin), join(copy, twin));
     expect((await stat(join(copy, twin, 'folder', 'hard-link-1'))).nlink).toBe(1);
+  }
+}
+
+async function handleIsStale({ fresh }: Trial, ...path: string[]): Promise<void> {
+  const mounted = await fresh('forgetting');
+  const handle = await handleOf(mounted.path(...path));
+  await run('mount', '-i', '-o', 'remount', mounted.mountpoint);
+  const mount = await open(mounted.mountpoint);
+  try {
+    await expect(openHandle(mount.fd, handle)).rejects.toMatchObject({ code: 'ESTALE' });
+  } finally {
+    await mount.close();
   }
 }

@@ -34,17 +34,23 @@ export interface Counts {
   readonly files: number;
 }
 
-/** How to mount what. */
-export interface Way {
-  readonly transport: Transport;
-  readonly hosting: Hosting;
-  /** One tree, or all of them, each upon a folder of its name. */
-  readonly tree: TreeName | 'all';
+/** What is usually left as it is: others are let in, the mount may be written to. */
+export interface Options {
+  readonly readOnly?: boolean;
+  readonly allowOther?: boolean;
   /** How long fuse-native waits for an answer, in milliseconds, if not as long as it does by itself. */
   readonly limit?: number;
 }
 
-/** Trees that a process of its own serves and a test uses as any program does. */
+/** How to mount what. */
+export interface Way extends Options {
+  readonly transport: Transport;
+  readonly hosting: Hosting;
+  /** One tree, or all of them, each upon a folder of its name. */
+  readonly tree: TreeName | 'all';
+}
+
+/** Trees that a process of its own (compiled: `npm run build`) serves and a test uses as any program does. */
 export class MountedTrees {
   readonly #process: ChildProcess;
   readonly #exited: Promise<unknown>;
@@ -55,8 +61,8 @@ export class MountedTrees {
     readonly way: Way,
     readonly mountpoint: string,
   ) {
-    const { transport, hosting, tree, limit = '' } = way;
-    const words = [transport, hosting, tree, mountpoint, String(limit)];
+    const { transport, hosting, tree, ...options } = way;
+    const words = [transport, hosting, tree, mountpoint, JSON.stringify(options)];
     this.#process = fork(resolve('dist/test/conformance/serve.js'), words, {
       stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
       execArgv: [],

@@ -24,6 +24,17 @@ export function statusAt({ shared }: Trial, name: string): Promise<FileStatus> {
   return descriptorOf(shared.path('attributes', name), statusOf);
 }
 
+/** Runs a program as somebody who owns nothing in a mount. */
+async function asOther(
+  ...command: string[]
+): Promise<{ readonly failed: boolean; readonly stdout: string; readonly stderr: string }> {
+  return execa('setpriv', ['--reuid=12345', '--regid=12345', '--clear-groups', '--', ...command], {
+    reject: false,
+    timeout: 30_000,
+    env: { LC_ALL: 'C' },
+  });
+}
+
 /** What stat(2), statfs(2) and the xattr calls tell. */
 export const attributes: readonly Behaviour[] = [
   {
@@ -123,13 +134,6 @@ export const attributes: readonly Behaviour[] = [
   {
     must: 'other users see what permissions let them see, and no more',
     async check({ shared }) {
-      const asOther = async (
-        ...command: string[]
-      ): Promise<{ failed: boolean; stdout: string; stderr: string }> =>
-        execa('setpriv', ['--reuid=12345', '--regid=12345', '--clear-groups', '--', ...command], {
-          reject: false,
-          env: { LC_ALL: 'C' },
-        });
       const at = (name: string): string => shared.path('attributes', name);
       expect(await asOther('cat', at('hard-link-1'))).toMatchObject({
         failed: false,
@@ -145,6 +149,21 @@ export const attributes: readonly Behaviour[] = [
         const { failed, stderr } = await asOther(...refused);
         expect(stderr, refused.join(' ')).toContain('Permission denied');
         expect(failed).toBe(true);
+      }
+    },
+  },
+  {
+    must: 'other users see nothing at all where they are not let in',
+    async check({ fresh }) {
+      const mounted = await fresh('attributes', { allowOther: false });
+      expect((await stat(mounted.path('plain'))).uid).toBe(1234);
+      for (const refused of [
+        ['ls', mounted.mountpoint],
+        ['cat', mounted.path('hard-link-1')],
+      ]) {
+        const { failed, stderr } = await asOther(...refused);
+        expect(failed, refused.join(' ')).toBe(true);
+        expect(stderr).toContain('Permission denied');
       }
     },
   },

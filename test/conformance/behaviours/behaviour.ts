@@ -1,5 +1,5 @@
 import { execa } from 'execa';
-import type { Hosting, MountedTrees, Way } from '../mounted-trees.js';
+import type { Hosting, MountedTrees, Options } from '../mounted-trees.js';
 import type { TreeName } from '../trees/all.js';
 
 /** What a behaviour is tried on. */
@@ -7,7 +7,7 @@ export interface Trial {
   /** All trees in one mount, which others use too. */
   readonly shared: MountedTrees;
   /** A mount for this behaviour alone. */
-  fresh(tree: TreeName | 'all', options?: Pick<Way, 'limit'>): Promise<MountedTrees>;
+  fresh(tree: TreeName | 'all', options?: Options): Promise<MountedTrees>;
   /** An empty folder outside the mount, for this behaviour alone. */
   folder(): Promise<string>;
 }

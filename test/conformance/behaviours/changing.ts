@@ -5,6 +5,7 @@ import {
   mkdir,
   open,
   readdir,
+  readFile,
   rename,
   rm,
   rmdir,
@@ -51,6 +52,20 @@ export const changing: readonly Behaviour[] = [
       for (const [name, attempt] of Object.entries(attempts)) {
         await expect(attempt(), name).rejects.toMatchObject({ code: 'EROFS' });
       }
+    },
+  },
+  {
+    must: 'a read-only mount takes nothing, though its tree would',
+    async check({ fresh }) {
+      const mounted = await fresh('writable', { readOnly: true });
+      await expect(mkdir(mounted.path('snapshots', 'monday'))).rejects.toMatchObject({ code: 'EROFS' });
+      await expect(rmdir(mounted.path('folder'))).rejects.toMatchObject({ code: 'EROFS' });
+      for (const name of ['outcome', 'disk.raw']) {
+        await expect(open(mounted.path(name), 'r+')).rejects.toMatchObject({ code: 'EROFS' });
+        await expect(truncate(mounted.path(name), 0)).rejects.toMatchObject({ code: 'EROFS' });
+      }
+      expect((await readFile(mounted.path('outcome'))).toString()).toBe('pending');
+      expect(await mounted.tell('writable', 'calls')).toEqual([]);
     },
   },
   {

@@ -1,7 +1,8 @@
-import { type FileHandle, open, stat } from 'node:fs/promises';
+import { type FileHandle, open, readdir, stat } from 'node:fs/promises';
 import { expect } from 'vitest';
 import type { MountedTrees } from '../mounted-trees.js';
 import { handleOf, openHandle } from '../system-calls.js';
+import { deepName } from '../trees/attributes.js';
 import { forgettable } from '../trees/forgetting.js';
 import { type Behaviour, run, shell } from './behaviour.js';
 
@@ -79,6 +80,26 @@ export const forgetting: readonly Behaviour[] = [
       await expect.poll(async () => (await mounted.counts()).files).toBe(0);
       expect(await account(mounted)).toMatchObject({ opened: 0 });
       expect(Number(await mounted.tell('mount', 'descriptors'))).toBeLessThanOrEqual(before + 2);
+    },
+  },
+  {
+    must: 'the handle of a forgotten folder leads to it, and up from it (open_by_handle_at)',
+    async check({ fresh }) {
+      const mounted = await fresh('attributes');
+      const below = mounted.path(deepName, deepName);
+      const handle = await handleOf(below);
+      const above = (await stat(mounted.path(deepName))).ino;
+      await dropCaches(mounted);
+      await expect.poll(async () => (await mounted.counts()).nodes).toBeLessThan(4);
+      const mount = await open(mounted.mountpoint);
+      try {
+        const folder = await open(`/proc/self/fd/${await openHandle(mount.fd, handle)}`);
+        expect(await readdir(`/proc/self/fd/${folder.fd}`)).toEqual([deepName]);
+        expect((await stat(`/proc/self/fd/${folder.fd}/..`)).ino).toBe(above);
+        await folder.close();
+      } finally {
+        await mount.close();
+      }
     },
   },
   {

@@ -4,6 +4,7 @@ import { expect } from 'vitest';
 import { pattern } from '../pattern.js';
 import { mapsTo } from '../system-calls.js';
 import { patterned } from '../trees/bytes.js';
+import { passedSize } from '../trees/passed.js';
 import { type Behaviour, run, type Trial } from './behaviour.js';
 
 const MiB = 2 ** 20;
@@ -133,6 +134,37 @@ export const reading: readonly Behaviour[] = [
       } finally {
         await file.close();
       }
+    },
+  },
+  {
+    must: 'a file that the kernel may read by itself has its bytes, however many have it open',
+    async check({ shared }) {
+      const path = shared.path('passed', 'file');
+      const whole = pattern(0, passedSize);
+      const one = await open(path);
+      try {
+        expect((await run('cat', path)).equals(whole)).toBe(true);
+        const other = await open(path);
+        expect((await other.readFile()).equals(whole)).toBe(true);
+        await other.close();
+        expect(await mapsTo(path, whole)).toBe(true);
+        expect((await one.readFile()).equals(whole)).toBe(true);
+      } finally {
+        await one.close();
+      }
+      expect((await readFile(path)).equals(whole)).toBe(true);
+      await expect.poll(() => shared.tell('passed', 'seen')).toMatchObject({ opened: 0 });
+    },
+  },
+  {
+    must: 'a file that the kernel may read by itself is not read from the tree',
+    hosting: 'process',
+    async check({ fresh }) {
+      const mounted = await fresh('passed');
+      for (let time = 0; time < 3; time++) {
+        expect(await readFile(mounted.path('file'))).toHaveLength(passedSize);
+      }
+      expect(await mounted.tell('passed', 'seen')).toMatchObject({ reads: 0 });
     },
   },
   {

@@ -10,6 +10,7 @@ import { errorsTree } from './errors.js';
 import { forgettingTree } from './forgetting.js';
 import { hugeTree } from './huge.js';
 import { namesTree } from './names.js';
+import { passedTree } from './passed.js';
 import { slowTree } from './slow.js';
 import type { TreeUnderTest } from './tree-under-test.js';
 import { twinTree } from './twin.js';
@@ -26,6 +27,7 @@ export const trees = {
   forgetting: forgettingTree,
   huge: hugeTree,
   names: namesTree,
+  passed: passedTree,
   slow: slowTree,
   'twin-a': () => twinTree('a'),
   'twin-b': () => twinTree('b'),
