@@ -78,10 +78,14 @@ export class MountedTrees {
   /** Settles when the mount answers. On a folder of its own, or on one that is given. */
   static async start(way: Way, mountpoint?: string): Promise<MountedTrees> {
     const mounted = new MountedTrees(way, mountpoint ?? (await mkdtemp(join(tmpdir(), 'conformance-'))));
-    const first = await mounted.#next((said) => 'event' in said);
-    if ('event' in first && first.event === 'mounted') return mounted;
-    await mounted.stop();
-    throw new Error(`${JSON.stringify(first)} ${mounted.#log}`);
+    try {
+      const first = await mounted.#next((said) => 'event' in said);
+      if ('event' in first && first.event === 'mounted') return mounted;
+      throw new Error(`nothing was mounted: ${JSON.stringify(first)} ${mounted.#log}`);
+    } catch (error) {
+      await mounted.stop();
+      throw error;
+    }
   }
 
   path(...names: string[]): string {
