@@ -1,3 +1,4 @@
+import type { Name } from '../../../src/name.js';
 import type { Inode } from '../../../src/tree/attributes.js';
 import { type Content, MemoryTree } from '../memory-tree.js';
 import { fillPattern } from '../pattern.js';
@@ -52,11 +53,18 @@ const shortContent: Content = {
   },
 };
 
-/** Counts the reads that reach it. */
+/** What has reached the tree of one file. */
+export interface Seen {
+  readonly reads: number;
+  readonly bytes: number;
+  readonly largest: number;
+}
+
+const unread: Seen = { reads: 0, bytes: 0, largest: 0 };
+
+/** Counts the reads that reach it, file by file: the kernel reads ahead in one while another is looked at. */
 class Counted extends MemoryTree {
-  reads = 0;
-  bytes = 0;
-  largest = 0;
+  readonly #seen = new Map<Inode, Seen>();
 
   override async read(
     handle: number,
@@ -65,10 +73,22 @@ class Counted extends MemoryTree {
     signal: AbortSignal,
   ): Promise<number> {
     const length = await super.read(handle, offset, target, signal);
-    this.reads++;
-    this.bytes += length;
-    this.largest = Math.max(this.largest, length);
+    const { inode } = this.opening(handle).attributes;
+    const { reads, bytes, largest } = this.seen(inode);
+    this.#seen.set(inode, {
+      reads: reads + 1,
+      bytes: bytes + length,
+      largest: Math.max(largest, length),
+    });
     return length;
+  }
+
+  seen(inode: Inode): Seen {
+    return this.#seen.get(inode) ?? unread;
+  }
+
+  beginAnew(): void {
+    this.#seen.clear();
   }
 }
 
@@ -94,17 +114,22 @@ export function bytesTree(): TreeUnderTest {
     tree.describe(inode, { allocated });
   }
   file('all-hole', MiB, 'keep', { data: [], read: (_offset, target) => target.fill(0).length });
-  const seen = (): { reads: number; bytes: number; largest: number } => ({
-    reads: tree.reads,
-    bytes: tree.bytes,
-    largest: tree.largest,
-  });
+  const named = (path: string): Inode => {
+    const inode = path
+      .split('/')
+      .reduce<Inode | undefined>(
+        (folder, name) => folder && tree.entries(folder).inode(name as Name),
+        tree.root,
+      );
+    if (inode === undefined) throw new RangeError(`there is no ${path}`);
+    return inode;
+  };
   return {
     tree,
     commands: {
-      seen,
+      seen: (path) => ({ ...tree.seen(named(String(path))) }),
       reset: () => {
-        tree.reads = tree.bytes = tree.largest = 0;
+        tree.beginAnew();
         return null;
       },
       opened: () => tree.opened,
