@@ -11,8 +11,7 @@ import {
   unlink,
   writeFile,
 } from 'node:fs/promises';
-import { execa } from 'execa';
-import { afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import { nameFromText, nameToText } from '../../../src/name.js';
 import { unmount } from '../../../src/posix/unmount.js';
 import { getXattr, listXattrs } from '../../../src/posix/xattr.js';
@@ -29,10 +28,6 @@ async function serve(tree: string, options: object = {}): Promise<Served> {
 async function isMounted(mountpoint: string): Promise<boolean> {
   return (await readFile('/proc/self/mountinfo', 'utf8')).includes(` ${mountpoint} `);
 }
-
-beforeAll(async () => {
-  await execa('npx', ['tsc', '-p', '.'], { reject: false });
-});
 
 afterEach(async () => {
   await served?.stop();
