@@ -69,7 +69,7 @@ export class CompressedClusters {
   async #unpack(packed: Uint8Array, hostOffset: number): Promise<Uint8Array> {
     try {
       return this.compression === 'zstd'
-        ? unpackZstdCluster(packed, this.clusterSize)
+        ? await unpackZstdCluster(packed, this.clusterSize)
         : await inflateCluster(packed, this.clusterSize);
     } catch (error) {
       throw new StillError(
