@@ -1,9 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { errnoOf, StillError } from '../../src/errors.js';
 import type { Logger } from '../../src/log.js';
+import type { Name } from '../../src/name.js';
 import type { Change, Tree } from '../../src/tree/tree.js';
 import { Complaints } from '../complaints.js';
 import { Forest, type Node } from '../forest/forest.js';
+import type { NodeNumber } from '../forest/node-number.js';
 import { BackingFiles } from './backing-files.js';
 import type { Device } from './device.js';
 import { OpenFiles, OpenFolders } from './open-handles.js';
@@ -17,6 +19,7 @@ import { invalidEntry, invalidInode } from './protocol/notification.js';
 import { Opcode, opcodeName } from './protocol/opcode.js';
 import { replyWith, seal } from './protocol/reply.js';
 import {
+  nameIn,
   parseBatchForget,
   parseForget,
   parseInit,
@@ -159,10 +162,12 @@ export class KernelSession {
     const abort = new AbortController();
     const underWay: UnderWay = { abort, interrupted: undefined };
     this.#underWay.set(request.unique, underWay);
+    // Taken now, for the log: the body does not outlast the first wait.
+    const name = nameIn(request);
     this.#answer(operation, state, request, abort.signal)
       .then(
         (answer) => this.#reply(request, answer),
-        (error: unknown) => this.#fail(request, error),
+        (error: unknown) => this.#fail(request, name, error),
       )
       .catch((error: unknown) => {
         this.#log.error({ error }, `the reply to ${opcodeName(request.opcode)} could not be written`);
@@ -200,14 +205,14 @@ export class KernelSession {
     else answer.undelivered?.();
   }
 
-  #fail(request: Request, error: unknown): void {
+  #fail(request: Request, name: Name | undefined, error: unknown): void {
     this.#device.send(seal(replyWith(0), request.unique, errnoOf(error)));
-    this.#complaints.failed(opcodeName(request.opcode), () => this.#pathOf(request), error);
+    this.#complaints.failed(opcodeName(request.opcode), () => this.#pathOf(request.nodeid, name), error);
   }
 
-  #pathOf(request: Request): string {
-    const node = this.#forest.known(request.nodeid);
-    return node ? this.#forest.pathOf(node) : `node ${request.nodeid}`;
+  #pathOf(number: NodeNumber, name: Name | undefined): string {
+    const node = this.#forest.known(number);
+    return node ? this.#forest.pathOf(node, name) : `node ${number}`;
   }
 
   #interrupt(unique: number, interrupted: number): void {

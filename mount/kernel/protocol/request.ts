@@ -1,6 +1,7 @@
 import { StillError } from '../../../src/errors.js';
 import { type Name, nameFromBytes } from '../../../src/name.js';
 import type { NodeNumber } from '../../forest/node-number.js';
+import { Opcode } from './opcode.js';
 
 /**
  * Requests as the kernel sends them: the one place where their bytes are taken apart. Layouts: linux/fuse.h, the
@@ -75,6 +76,13 @@ export function parseInit(body: Buffer): InitRequest {
 /** LOOKUP, RMDIR, UNLINK: a name in the folder `nodeid`. */
 export const parseName = (body: Buffer): Name => name(body);
 
+/** The name that a request has beside its node; of those that are likely to fail in a way worth telling. */
+export function nameIn({ opcode, body }: Request): Name | undefined {
+  const hasName = opcode === Opcode.LOOKUP || opcode === Opcode.RMDIR || opcode === Opcode.MKDIR;
+  if (!hasName || !body.includes(0, opcode === Opcode.MKDIR ? mkdirBytes : 0)) return undefined;
+  return opcode === Opcode.MKDIR ? parseMkdir(body).name : parseName(body);
+}
+
 /** struct fuse_forget_in: how many look-ups are taken back. */
 export const parseForget = (body: Buffer): number => offset(body, 0);
 
@@ -111,10 +119,13 @@ export function parseSetAttributes(body: Buffer): SetAttributesRequest {
   return { size: sized ? offset(body, 16) : undefined, more: (valid & ~understood) !== 0 };
 }
 
+/** The size of struct fuse_mkdir_in. */
+const mkdirBytes = 8;
+
 /** struct fuse_mkdir_in and the new folder's name. */
 export const parseMkdir = (body: Buffer): { permissions: number; name: Name } => ({
   permissions: body.readUInt32LE(0) & 0o7777,
-  name: name(body, 8),
+  name: name(body, mkdirBytes),
 });
 
 /** struct fuse_open_in: the flags of open(2). */
@@ -159,7 +170,7 @@ export const parseHandle = (body: Buffer): number => offset(body, 0);
 /** struct fuse_getxattr_in and, for GETXATTR, the attribute's name. */
 export const parseGetXattr = (body: Buffer): { room: number; name: Name } => ({
   room: body.readUInt32LE(0),
-  name: name(body, 8),
+  name: name(body, mkdirBytes),
 });
 
 export const parseListXattr = (body: Buffer): { room: number } => ({ room: body.readUInt32LE(0) });
