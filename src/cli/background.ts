@@ -45,7 +45,11 @@ export async function startInBackground(
       });
       child.once('exit', (code, signal) => {
         const how = signal === null ? `with exit code ${code}` : `by ${signal}`;
-        resolve({ failed: `the process in the background ended ${how} before it had mounted`, exitCode: 1 });
+        const failed = `the process in the background ended ${how} before it had mounted`;
+        // What it said last may still be on its way: the channel is read to its end first.
+        const unsaid = (): void => resolve({ failed, exitCode: ExitCode.failure });
+        if (child.connected) child.once('disconnect', unsaid);
+        else unsaid();
       });
     });
     if ('failed' in said) throw new CommandError(said.exitCode, said.failed);

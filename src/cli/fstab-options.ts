@@ -29,38 +29,43 @@ const ofNoEffect = new Set(
 // `noexec` is not ours to give: nothing here is run unless somebody does so by name.
 const notGranted = new Set(['suid', 'dev', 'noexec']);
 
-const flags: Readonly<Record<string, (options: Building) => void>> = {
-  ro: (options) => {
-    options.readOnly = true;
-  },
-  rw: (options) => {
-    options.readOnly = false;
-  },
-  allow_other: (options) => {
-    options.allowOther = true;
-  },
-  open_to_others: (options) => {
-    options.openToOthers = true;
-  },
-};
+// Maps, not objects: `-o constructor` must not find what every object has.
+const flags = new Map<string, (options: Building) => void>(
+  Object.entries({
+    ro: (options: Building) => {
+      options.readOnly = true;
+    },
+    rw: (options: Building) => {
+      options.readOnly = false;
+    },
+    allow_other: (options: Building) => {
+      options.allowOther = true;
+    },
+    open_to_others: (options: Building) => {
+      options.openToOthers = true;
+    },
+  }),
+);
 
-const values: Readonly<Record<string, (options: Building, value: string) => void>> = {
-  store: (options, value) => {
-    options.stores.push(value);
-  },
-  config: (options, value) => {
-    options.config = value;
-  },
-  log_file: (options, value) => {
-    options.logFile = value;
-  },
-  log_level: (options, value) => {
-    options.logLevel = oneOf('log_level', value, logLevels);
-  },
-  transport: (options, value) => {
-    options.transport = oneOf('transport', value, transports);
-  },
-};
+const values = new Map<string, (options: Building, value: string) => void>(
+  Object.entries({
+    store: (options: Building, value: string) => {
+      options.stores.push(value);
+    },
+    config: (options: Building, value: string) => {
+      options.config = value;
+    },
+    log_file: (options: Building, value: string) => {
+      options.logFile = value;
+    },
+    log_level: (options: Building, value: string) => {
+      options.logLevel = oneOf('log_level', value, logLevels);
+    },
+    transport: (options: Building, value: string) => {
+      options.transport = oneOf('transport', value, transports);
+    },
+  }),
+);
 
 /** Parses the texts of `-o`, each a list with commas. Throws a ConfigError that names what it does not know. */
 export function parseFstabOptions(texts: readonly string[]): FstabOptions {
@@ -68,15 +73,15 @@ export function parseFstabOptions(texts: readonly string[]): FstabOptions {
   for (const item of texts.flatMap((text) => text.split(','))) {
     const equals = item.indexOf('=');
     const name = equals === -1 ? item : item.slice(0, equals);
-    const flag = flags[item];
-    const value = values[name];
+    const flag = flags.get(item);
+    const value = values.get(name);
     if (flag) flag(options);
     else if (value) {
       if (equals === -1 || equals === item.length - 1)
         throw new ConfigError([`-o ${name}: expected ${name}=VALUE`]);
       value(options, item.slice(equals + 1));
     } else if (!isOfNoEffect(item)) {
-      const known = [...Object.keys(flags), ...Object.keys(values)];
+      const known = [...flags.keys(), ...values.keys()];
       throw new ConfigError([
         `-o ${item}: unknown option${didYouMean(name, known)}; known: ${known.join(', ')}`,
       ]);

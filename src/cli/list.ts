@@ -54,10 +54,18 @@ export function listCommand(invocation: Invocation): Command {
     .addOption(storeOption())
     .option('--json', 'print JSON for programs')
     .addOption(new Option('--log-level <level>', 'how much the log says (default: warn)').choices(logLevels))
+    .addHelpText('after', listHelp)
     .action(async (flags: ListFlags) => {
       invocation.exitCode = await list(flags, invocation);
     });
 }
+
+const listHelp = `
+Times are those of the backups, in UTC. A store or guest that can't be read is listed with the reason; the exit code is 1.
+
+Examples:
+  stillfs list --store /var/backups
+  stillfs list --store nas=/net/nas/vm --json`;
 
 async function list(flags: ListFlags, invocation: Invocation): Promise<ExitCode> {
   const settings = await settingsFrom({

@@ -11,6 +11,13 @@ import { mountHelperArguments } from './mount-helper.js';
 import { printable } from './printable.js';
 import { umountCommand } from './umount.js';
 
+const programHelp = `${exitCodesHelp}
+
+Examples:
+  stillfs mount --store /var/backups /mnt/backups
+  stillfs list --store /var/backups
+  stillfs help mount`;
+
 const commands = ['mount', 'umount', 'list', 'help'];
 
 /** Runs the program and ends the process. */
@@ -42,14 +49,11 @@ async function program(invocation: Invocation): Promise<Command> {
     .version(await version())
     .exitOverride()
     .showSuggestionAfterError()
-    .addHelpText('after', exitCodesHelp);
+    .addHelpText('after', programHelp);
   for (const make of [mountCommand, umountCommand, listCommand]) {
     program.addCommand(make(invocation).copyInheritedSettings(program));
   }
-  return program.action(() => {
-    program.outputHelp({ error: true });
-    invocation.exitCode = ExitCode.usage;
-  });
+  return program;
 }
 
 /** The package's own version: the nearest package.json above the compiled program. */

@@ -19,9 +19,11 @@ export async function mountTable(): Promise<Mount[]> {
 export function parseMountTable(text: string): Mount[] {
   return text.split('\n').flatMap((line) => {
     // 36 35 98:0 /root /mountpoint options (optional fields) - type source options
-    const [before, after] = line.split(' - ', 2);
-    const [id, , device, , mountpoint] = before?.split(' ') ?? [];
-    const [type, source] = after?.split(' ') ?? [];
+    const fields = line.split(' ');
+    const [id, , device, , mountpoint] = fields;
+    // Counted, not searched for: a source may be "-" too.
+    const dash = fields.indexOf('-', 6);
+    const [type, source] = dash === -1 ? [] : fields.slice(dash + 1);
     if (!id || !device || !mountpoint || !type || source === undefined) return [];
     return [{ id: Number(id), device, mountpoint: decoded(mountpoint), type, source: decoded(source) }];
   });

@@ -81,13 +81,18 @@ async function mount(
       `no store: give --store DIR, or set stores in ${flags.config ?? fstab.config ?? defaultConfigFile}`,
     ]);
   }
+  const logFile = flags.logFile ?? fstab.logFile;
+  if (logFile !== undefined && !flags.background) {
+    throw new ConfigError([
+      '--log-file goes with --background; in the foreground the log is standard error: 2>>FILE',
+    ]);
+  }
   queueDepths(settings.stores);
   const log = openLog(settings.logLevel);
   if (flags.reportReadiness || !flags.background) return serveHere(settings, target, flags, log);
 
   await readyMountpoint(target, settings.stores, log);
   const [command = 'mount', ...rest] = invocation.args;
-  const logFile = flags.logFile ?? fstab.logFile;
   return startInBackground([command, readinessOption, ...rest], {
     mountpoint: target,
     ...(logFile !== undefined && { logFile }),

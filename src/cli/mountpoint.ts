@@ -1,5 +1,5 @@
-import { opendir, realpath, stat } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { opendir, readlink, realpath, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 import type { StoreSettings } from '../config/settings.js';
 import { hasCode, messageOf } from '../errors.js';
 import type { Logger } from '../log.js';
@@ -13,9 +13,39 @@ export function isDescriptor(mountpoint: string): boolean {
   return /^\/dev\/fd\/\d+$/.test(mountpoint);
 }
 
-/** The real path of something whose last part may be a mount that does not answer. */
+/** As many links as Linux follows in one path. */
+const mostLinks = 40;
+
+/** The real path of something whose last part may be a mount that does not answer, or a link to one. */
 export async function pathWithoutEntering(path: string): Promise<string> {
-  return path === '/' ? path : join(await realpath(dirname(path)), basename(path));
+  let place = path;
+  for (let links = 0; links < mostLinks && place !== '/'; links++) {
+    const folder = await realpath(dirname(place));
+    place = join(folder, basename(place));
+    // readlink(2) asks the kernel alone what a mount's root is, not its server.
+    const target = await readlink(place).catch(() => undefined);
+    if (target === undefined) return place;
+    place = resolve(folder, target);
+  }
+  return place;
+}
+
+/** /dev/fuse's device number, 10:229, as stat(2) has it (Documentation/admin-guide/devices.txt). */
+const fuseDevice = 10 * 256 + 229;
+
+async function refuseUnlessFuseDevice(path: string): Promise<void> {
+  let found: string;
+  try {
+    const { rdev } = await stat(path);
+    if (rdev === fuseDevice) return;
+    found = 'it is something else';
+  } catch {
+    found = 'there is none of that number';
+  }
+  throw new CommandError(
+    ExitCode.usage,
+    `${path} is no open descriptor of /dev/fuse: ${found}; mount with -o fd=N and pass that descriptor on`,
+  );
 }
 
 /**
@@ -27,7 +57,10 @@ export async function readyMountpoint(
   stores: readonly StoreSettings[],
   log: Logger,
 ): Promise<string> {
-  if (isDescriptor(path)) return path;
+  if (isDescriptor(path)) {
+    await refuseUnlessFuseDevice(path);
+    return path;
+  }
   await removeStale(path, log);
   let real: string;
   try {

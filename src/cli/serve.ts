@@ -51,8 +51,19 @@ async function serveTree(tree: Tree, transport: Transport, serving: Serving): Pr
   const { allowOther, readOnly } = settings;
   let mounted: Mounted;
   try {
-    mounted = await transport(tree, { mountpoint, source, allowOther, readOnly, log });
+    const mounting = transport(tree, { mountpoint, source, allowOther, readOnly, log });
+    await Promise.race([mounting, aborted(stop.forced)]);
+    stop.forced.throwIfAborted();
+    mounted = await mounting;
   } catch (error) {
+    stop.forced.throwIfAborted();
+    if (isDescriptor(mountpoint) && hasCode(error, 'EPERM')) {
+      throw new CommandError(
+        ExitCode.usage,
+        `nothing is mounted over ${mountpoint}: mount(2) with -o fd=N comes first`,
+        { cause: error },
+      );
+    }
     const code = hasCode(error, 'EBUSY') ? ExitCode.busy : ExitCode.unavailable;
     throw new CommandError(code, `can't mount on ${mountpoint}`, { cause: error });
   }

@@ -19,7 +19,8 @@ export function umountCommand(invocation: Invocation): Command {
     .argument('<MOUNTPOINT>', 'where it is mounted')
     .addHelpText(
       'after',
-      '\nA mount that is in use stays; who uses it is named. One whose process was killed is taken away.',
+      '\nA mount that is in use stays; who uses it is named. One whose process was killed is taken away.\n' +
+        '\nExample:\n  stillfs umount /mnt/backups',
     )
     .action(async (mountpoint: string) => {
       invocation.exitCode = await umount(mountpoint);

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { type Document, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
+import { type Document, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument, visit } from 'yaml';
 import type { z } from 'zod';
 import { hasCode } from '../errors.js';
 import { didYouMean } from './nearest.js';
@@ -42,12 +42,14 @@ export function parseConfig(text: string, path: string): FileConfig {
   if (document.errors.length > 0) {
     throw new ConfigError(document.errors.map((error) => `${at(error.pos[0])}: ${error.message}`));
   }
+  const unreadable = unreadableParts(document).map(({ offset, why }) => `${at(offset)}: ${why}`);
+  if (unreadable.length > 0) throw new ConfigError(unreadable);
 
   let content: unknown;
   try {
     content = document.toJS() ?? {};
   } catch (error) {
-    // An alias without its anchor, or aliases that multiply beyond all bounds.
+    // Aliases that multiply beyond all bounds.
     throw new ConfigError([`${path}: the configuration can't be read`], { cause: error });
   }
   const checked = fileSchema.safeParse(content, { reportInput: true });
@@ -61,6 +63,25 @@ export function parseConfig(text: string, path: string): FileConfig {
       }),
     ),
   );
+}
+
+/** What is well-formed and yet can't become a value: aliases of nothing, and a key that the checks would pass over. */
+function unreadableParts(document: Document.Parsed): Array<{ offset: number; why: string }> {
+  const found: Array<{ offset: number; why: string }> = [];
+  visit(document, {
+    Alias: (_, alias) => {
+      if (alias.resolve(document)) return;
+      found.push({
+        offset: startOf(alias) ?? 0,
+        why: `*${alias.source}: there is no anchor &${alias.source} before it`,
+      });
+    },
+    Pair: (_, { key }) => {
+      if (!isScalar(key) || key.value !== '__proto__') return;
+      found.push({ offset: startOf(key) ?? 0, why: '__proto__: no key may be called that' });
+    },
+  });
+  return found;
 }
 
 interface Problem {
