@@ -1,39 +1,40 @@
-import type { Socket } from 'node:net';
 import { StillError } from '../../errors.js';
-import { connectUnix, Inbox } from './inbox.js';
+import type { Dialler } from './address.js';
 import { type Export, negotiate } from './negotiation.js';
-import {
-  broken,
-  Chunk,
-  type ChunkHeader,
-  Command,
-  chunkIsError,
-  encodeRequest,
-  parseBlockStatus,
-  parseChunk,
-  parseErrorChunk,
-  parseOffset,
-  parseSimpleReply,
-  type StatusRun,
-  simpleReplyMagic,
-  simpleReplyRest,
-  structuredReplyMagic,
-  structuredReplyRest,
-} from './protocol.js';
+import { broken, Command, CommandFlag, ExportFlag, encodeRequest, type StatusRun } from './protocol.js';
+import { requestInWords } from './refusal.js';
+import { Replies } from './replies.js';
+import { type Answer, Request } from './request.js';
+import { SilenceWatch } from './silence-watch.js';
+import { Wire } from './wire.js';
 
-/** The longest payload that is not data: status of many runs, an error's words. */
-const longestPayload = 2 * 1024 * 1024;
+/** What a connection is to be. */
+export interface ConnectionTerms {
+  readonly exportName: string;
+  /** Names of the meta contexts that are wanted. */
+  readonly contexts: readonly string[];
+  /** Milliseconds for getting connected, and that the server may say nothing afterwards while a request waits. */
+  readonly silence: number;
+  /** Milliseconds for each request; none: as long as the server is not silent. */
+  readonly deadline: number | undefined;
+  /** Whether duplicates of the socket must stay connected: see Wire. */
+  readonly held: boolean;
+}
+
+interface Asking {
+  readonly flags?: number;
+  /** Where a read's bytes go. */
+  readonly target?: Uint8Array;
+  /** The bytes of a write. */
+  readonly payload?: Uint8Array;
+  readonly signal?: AbortSignal | undefined;
+}
 
 interface UnderWay {
-  readonly type: number;
-  readonly offset: number;
-  readonly length: number;
-  readonly target: Uint8Array | undefined;
-  /** Bytes of `target` that have come. */
-  filled: number;
-  error: StillError | undefined;
-  readonly runs: Map<number, readonly StatusRun[]>;
-  resolve(runs: ReadonlyMap<number, readonly StatusRun[]>): void;
+  readonly request: Request;
+  /** Nobody waits any more: its reply only goes by. */
+  abandoned: boolean;
+  resolve(answer: Answer): void;
   reject(error: unknown): void;
 }
 
@@ -42,260 +43,221 @@ interface UnderWay {
  * requests, with the reason, and it is done with.
  */
 export class NbdConnection {
-  readonly #socket: Socket;
-  readonly #inbox: Inbox;
-  readonly #silence: number;
+  readonly served: Export;
+  readonly #wire: Wire;
+  readonly #terms: ConnectionTerms;
+  readonly #watch: SilenceWatch;
   readonly #underWay = new Map<number, UnderWay>();
-  readonly #word = Buffer.alloc(4);
-  readonly #simple = Buffer.alloc(simpleReplyRest);
-  readonly #chunk = Buffer.alloc(structuredReplyRest);
   #cookie = 0;
-  #watch: NodeJS.Timeout | undefined;
   #failure: StillError | undefined;
 
-  private constructor(
-    socket: Socket,
-    inbox: Inbox,
-    readonly served: Export,
-    silence: number,
-  ) {
-    this.#socket = socket;
-    this.#inbox = inbox;
-    this.#silence = silence;
-    socket.on('error', (error) =>
-      this.#fail(new StillError('EIO', 'the connection to the NBD server failed', { cause: error })),
+  private constructor(wire: Wire, served: Export, terms: ConnectionTerms) {
+    this.served = served;
+    this.#wire = wire;
+    this.#terms = terms;
+    this.#watch = new SilenceWatch(terms.silence, () =>
+      wire.fail(new StillError('EIO', `the NBD server said nothing for ${terms.silence} ms`)),
     );
-    socket.on('close', () => this.#fail(new StillError('EIO', 'the NBD server closed the connection')));
-    this.#nextReply();
+    wire.heard = () => this.#watch.heard();
+    wire.lost = (error) => this.#lost(error);
+    new Replies(
+      wire.inbox,
+      { request: (cookie) => this.#of(cookie).request, answered: (cookie) => this.#answered(cookie) },
+      new Set(served.contexts.values()),
+      served.extended,
+    ).start();
   }
 
-  /** Connects and negotiates; EIO after so many milliseconds of silence, then and later. */
-  static async open(
-    path: string,
-    exportName: string,
-    contexts: readonly string[],
-    silence: number,
-    signal?: AbortSignal,
-  ): Promise<NbdConnection> {
-    const inbox = new Inbox();
-    const socket = await connectUnix(path, inbox, signal);
-    let stop: (error: unknown) => void = () => undefined;
-    const stopped = new Promise<never>((_, reject) => {
-      stop = reject;
-    });
-    const abort = (): void => stop(signal?.reason);
-    const timer = setTimeout(
-      () => stop(new StillError('EIO', `the NBD server at ${path} does not answer`)),
-      silence,
+  /** Connects and negotiates. Whatever stops it leaves no socket behind. */
+  static async open(dialler: Dialler, terms: ConnectionTerms, signal?: AbortSignal): Promise<NbdConnection> {
+    signal?.throwIfAborted();
+    const stopping = new AbortController();
+    const lateness = new StillError(
+      'EIO',
+      `the NBD server at ${dialler.name} did not answer within ${terms.silence} ms`,
     );
-    const closed = (): void => stop(new StillError('EIO', `the NBD server at ${path} closed the connection`));
+    const timer = setTimeout(() => stopping.abort(lateness), terms.silence);
+    const abort = (): void => stopping.abort(signal?.reason);
     signal?.addEventListener('abort', abort, { once: true });
-    socket.on('error', stop);
-    socket.on('close', closed);
+    let wire: Wire | undefined;
     try {
-      const served = await Promise.race([negotiate(socket, inbox, exportName, contexts), stopped]);
-      socket.removeListener('close', closed);
-      return new NbdConnection(socket, inbox, served, silence);
+      wire = await Wire.open(dialler, terms.held, stopping.signal);
+      const opened = wire;
+      stopping.signal.addEventListener('abort', () => opened.fail(stoppedOpening(stopping.signal.reason)));
+      const served = await negotiate(wire, terms.exportName, terms.contexts);
+      stopping.signal.throwIfAborted();
+      return new NbdConnection(wire, served, terms);
     } catch (error) {
-      socket.destroy();
-      throw error;
+      wire?.fail(stoppedOpening(error));
+      throw stopping.signal.aborted ? stopping.signal.reason : error;
     } finally {
       clearTimeout(timer);
       signal?.removeEventListener('abort', abort);
     }
   }
 
-  get failed(): boolean {
-    return this.#failure !== undefined;
+  /** Why it is done with. */
+  get failure(): StillError | undefined {
+    return this.#failure;
   }
 
+  /** How many requests the server has. */
   get load(): number {
     return this.#underWay.size;
   }
 
   /** Reads into the whole of `target`. */
   async read(offset: number, target: Uint8Array, signal?: AbortSignal): Promise<void> {
-    await this.#ask(Command.read, offset, target.byteLength, target, signal);
+    await this.#ask(Command.read, offset, target.byteLength, { target, signal });
   }
 
-  /** The status runs of a range, by the number of their meta context. */
-  status(
+  /** The status runs of a range, by the name of their meta context: at least one run of each that was agreed on. */
+  async status(
     offset: number,
     length: number,
     signal?: AbortSignal,
-  ): Promise<ReadonlyMap<number, readonly StatusRun[]>> {
-    return this.#ask(Command.blockStatus, offset, length, undefined, signal);
+  ): Promise<ReadonlyMap<string, readonly StatusRun[]>> {
+    const answer = await this.#ask(Command.blockStatus, offset, length, { signal });
+    return new Map([...this.served.contexts].map(([name, number]) => [name, answer.get(number) ?? []]));
   }
 
   async trim(offset: number, length: number, signal?: AbortSignal): Promise<void> {
-    await this.#ask(Command.trim, offset, length, undefined, signal);
+    this.#must(ExportFlag.sendTrim, 'trim');
+    await this.#ask(Command.trim, offset, length, { signal });
   }
 
-  /** Takes leave of the server. Requests under way fail. */
-  close(): void {
-    if (this.#failure) return;
-    this.#socket.end(encodeRequest(Command.disconnect, 0, 0, 0));
-    this.#fail(new StillError('EBADF', 'the NBD connection was closed'));
+  /** `payload` must stay as it is until the connection has answered or failed, even after an abort. */
+  async write(offset: number, payload: Uint8Array, fua: boolean, signal?: AbortSignal): Promise<void> {
+    if (fua) this.#must(ExportFlag.sendFua, 'FUA');
+    await this.#ask(Command.write, offset, payload.byteLength, {
+      payload,
+      flags: (fua ? CommandFlag.fua : 0) | (this.served.extended ? CommandFlag.payload : 0),
+      signal,
+    });
   }
 
-  #ask(
-    type: number,
+  /** `noHole`: keep the space allocated. */
+  async writeZeroes(
     offset: number,
     length: number,
-    target: Uint8Array | undefined,
+    how: { readonly fua: boolean; readonly noHole: boolean },
     signal?: AbortSignal,
-  ): Promise<ReadonlyMap<number, readonly StatusRun[]>> {
+  ): Promise<void> {
+    this.#must(ExportFlag.sendWriteZeroes, 'zeroing');
+    if (how.fua) this.#must(ExportFlag.sendFua, 'FUA');
+    const flags = (how.fua ? CommandFlag.fua : 0) | (how.noHole ? CommandFlag.noHole : 0);
+    await this.#ask(Command.writeZeroes, offset, length, { flags, signal });
+  }
+
+  async flush(signal?: AbortSignal): Promise<void> {
+    this.#must(ExportFlag.sendFlush, 'flush');
+    await this.#ask(Command.flush, 0, 0, { signal });
+  }
+
+  /** Takes leave of the server (of a held socket: without a word). Requests under way fail. */
+  async close(reason = new StillError('EBADF', 'the NBD connection was closed')): Promise<void> {
+    const request = { type: Command.disconnect, flags: 0, cookie: 0, offset: 0, length: 0 };
+    await this.#wire.leave(encodeRequest(request, this.served.extended), reason);
+  }
+
+  #must(flag: number, what: string): void {
+    if ((this.served.flags & flag) === 0)
+      throw new StillError('EOPNOTSUPP', `the NBD server does not offer ${what} for this export`);
+  }
+
+  /** What is no multiple of the smallest block can make a server do anything: QEMU aborts on some. */
+  #mustBeAligned(type: number, offset: number, length: number): void {
+    const { minimumBlock, size } = this.served;
+    const atEnd = offset + length === size;
+    if (offset % minimumBlock !== 0 || (length % minimumBlock !== 0 && !atEnd)) {
+      throw new StillError(
+        'EINVAL',
+        `a ${requestInWords(type, offset, length)} is not in whole blocks of ${minimumBlock} bytes`,
+      );
+    }
+  }
+
+  #ask(type: number, offset: number, length: number, asking: Asking): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      if (this.#failure) {
-        reject(this.#failure);
-        return;
-      }
-      if (signal?.aborted) {
-        reject(signal.reason);
-        return;
-      }
+      if (this.#failure) throw this.#failure;
+      asking.signal?.throwIfAborted();
+      this.#mustBeAligned(type, offset, length);
       this.#cookie++;
-      // The reply to a request that nobody waits for still comes, into a target that was thrown away.
-      const abort = (): void => reject(signal?.reason);
-      signal?.addEventListener('abort', abort, { once: true });
-      const done = (): void => signal?.removeEventListener('abort', abort);
-      const request: UnderWay = {
-        type,
-        offset,
-        length,
-        target,
-        filled: 0,
-        error: undefined,
-        runs: new Map(),
-        resolve: (runs) => {
-          done();
-          resolve(runs);
+      const cookie = this.#cookie;
+      const { flags = 0, target, payload, signal } = asking;
+      const header = encodeRequest({ type, flags, cookie, offset, length }, this.served.extended);
+
+      const settle = (): void => {
+        signal?.removeEventListener('abort', abort);
+        clearTimeout(timer);
+        if (!underWay.abandoned) this.#watch.end();
+      };
+      const underWay: UnderWay = {
+        request: new Request(type, offset, length, target),
+        abandoned: false,
+        resolve: (answer) => {
+          settle();
+          resolve(answer);
         },
         reject: (error) => {
-          done();
+          settle();
           reject(error);
         },
       };
-      this.#underWay.set(this.#cookie, request);
-      this.#watch ??= setTimeout(
-        () => this.#fail(new StillError('EIO', `the NBD server said nothing for ${this.#silence} ms`)),
-        this.#silence,
-      );
-      this.#socket.write(encodeRequest(type, this.#cookie, offset, length));
+      const abandon = (error: unknown): void => {
+        underWay.reject(error);
+        underWay.abandoned = true;
+      };
+      const abort = (): void => abandon(signal?.reason);
+      const { deadline } = this.#terms;
+      const late = (): void =>
+        abandon(
+          new StillError(
+            'ETIMEDOUT',
+            `the NBD server did not answer a ${requestInWords(type, offset, length)} within ${deadline} ms`,
+          ),
+        );
+      const timer = deadline === undefined ? undefined : setTimeout(late, deadline);
+      signal?.addEventListener('abort', abort, { once: true });
+      this.#underWay.set(cookie, underWay);
+      this.#watch.begin();
+      if (payload) this.#wire.send(header, payload);
+      else this.#wire.send(header);
     });
   }
 
-  #nextReply(): void {
-    this.#inbox.expect(this.#word, () => {
-      this.#watch?.refresh();
-      const magic = this.#word.readUInt32BE(0);
-      if (magic === structuredReplyMagic)
-        this.#inbox.expect(this.#chunk, () => this.#takeChunk(parseChunk(this.#chunk)));
-      else if (magic === simpleReplyMagic) this.#inbox.expect(this.#simple, () => this.#takeSimple());
-      else throw broken('a reply begins with something else');
-    });
+  #of(cookie: number): UnderWay {
+    const underWay = this.#underWay.get(cookie);
+    if (!underWay) throw broken(`a reply to request ${cookie}, which is not under way`);
+    return underWay;
   }
 
-  #takeSimple(): void {
-    const { error, cookie } = parseSimpleReply(this.#simple);
-    const request = this.#request(cookie);
-    if (error === 0 && request.type === Command.read) throw broken('a read is answered by a simple reply');
-    if (error !== 0) request.error ??= refused(request, error, '');
-    this.#finish(cookie, request);
-    this.#nextReply();
-  }
-
-  #takeChunk(chunk: ChunkHeader): void {
-    const request = this.#request(chunk.cookie);
-    const end = (): void => {
-      if (chunk.done) this.#finish(chunk.cookie, request);
-      this.#nextReply();
-    };
-    if (chunk.type === Chunk.offsetData) {
-      if (chunk.length < 8) throw broken(`data of ${chunk.length} bytes`);
-      const head = Buffer.alloc(8);
-      this.#inbox.expect(head, () => {
-        const part = this.#part(request, parseOffset(head), chunk.length - 8);
-        if (part.byteLength === 0) end();
-        else this.#inbox.expect(part, end);
-      });
-      return;
+  #answered(cookie: number): void {
+    const underWay = this.#of(cookie);
+    const { request } = underWay;
+    if (!request.error) {
+      // Thrown while it is still under way, so that it fails with all the others.
+      if (!request.complete) throw broken('less data than was asked for');
+      if (request.type === Command.blockStatus && request.answer.size < this.served.contexts.size)
+        throw broken('no block status of a context that was agreed on');
     }
-    if (chunk.length > longestPayload) throw broken(`a payload of ${chunk.length} bytes`);
-    if (chunk.length === 0) {
-      if (chunk.type !== Chunk.none) throw broken(`a chunk of type ${chunk.type} without payload`);
-      end();
-      return;
-    }
-    const payload = Buffer.alloc(chunk.length);
-    this.#inbox.expect(payload, () => {
-      this.#takePayload(request, chunk.type, payload);
-      end();
-    });
-  }
-
-  #takePayload(request: UnderWay, type: number, payload: Buffer): void {
-    if (chunkIsError(type)) {
-      const { error, said } = parseErrorChunk(payload);
-      request.error ??= refused(request, error, said);
-    } else if (type === Chunk.offsetHole && payload.length === 12) {
-      this.#part(request, parseOffset(payload), payload.readUInt32BE(8)).fill(0);
-    } else if (type === Chunk.blockStatus && request.type === Command.blockStatus) {
-      const { context, runs } = parseBlockStatus(payload);
-      request.runs.set(context, runs);
-    } else {
-      throw broken(`a chunk of type ${type} with ${payload.length} bytes`);
-    }
-  }
-
-  /** The part of a read's target that a chunk is for. */
-  #part(request: UnderWay, offset: number, length: number): Uint8Array {
-    const at = offset - request.offset;
-    if (!request.target || at < 0 || at + length > request.length) throw broken('data that nobody asked for');
-    request.filled += length;
-    if (request.filled > request.length) throw broken('more data than was asked for');
-    return request.target.subarray(at, at + length);
-  }
-
-  #request(cookie: number): UnderWay {
-    const request = this.#underWay.get(cookie);
-    if (!request) throw broken(`a reply to request ${cookie}, which is not under way`);
-    return request;
-  }
-
-  #finish(cookie: number, request: UnderWay): void {
     this.#underWay.delete(cookie);
-    if (this.#underWay.size === 0) {
-      clearTimeout(this.#watch);
-      this.#watch = undefined;
-    }
-    if (request.error) request.reject(request.error);
-    else if (request.target && request.filled < request.length)
-      this.#fail(broken('less data than was asked for'), request);
-    else request.resolve(request.runs);
+    if (request.error) underWay.reject(request.error);
+    else underWay.resolve(request.answer);
+    // The protocol asks the client to go then.
+    if (request.shuttingDown)
+      void this.close(new StillError('EIO', 'the NBD server is shutting down', { cause: request.error }));
   }
 
-  #fail(error: StillError, ...more: UnderWay[]): void {
-    for (const request of more) request.reject(error);
-    if (this.#failure) return;
+  #lost(error: StillError): void {
     this.#failure = error;
-    clearTimeout(this.#watch);
-    for (const request of this.#underWay.values()) request.reject(error);
+    for (const underWay of this.#underWay.values()) underWay.reject(error);
     this.#underWay.clear();
-    this.#socket.destroySoon();
+    this.#watch.stop();
   }
 }
 
-const names: Readonly<Record<number, string>> = {
-  [Command.read]: 'read',
-  [Command.trim]: 'trim',
-  [Command.blockStatus]: 'block status',
-};
-
-function refused(request: UnderWay, error: number, said: string): StillError {
-  const what = `${names[request.type] ?? 'request'} of ${request.length} bytes at ${request.offset}`;
-  return new StillError(
-    'EIO',
-    `the NBD server refused a ${what}: error ${error}${said === '' ? '' : `, ${said}`}`,
-  );
+function stoppedOpening(reason: unknown): StillError {
+  if (reason instanceof StillError) return reason;
+  return new StillError('EINTR', 'opening an NBD connection was given up', { cause: reason });
 }

@@ -1,6 +1,4 @@
-import type { Socket } from 'node:net';
 import { StillError } from '../../errors.js';
-import type { Inbox } from './inbox.js';
 import {
   broken,
   encodeOption,
@@ -17,7 +15,9 @@ import {
   parseBlockSizes,
   parseExportInfo,
   parseOptionReply,
+  printable,
 } from './protocol.js';
+import type { Wire } from './wire.js';
 
 /** What the two sides agreed on. */
 export interface Export {
@@ -30,21 +30,32 @@ export interface Export {
   readonly maximumBlock: number;
   /** The number that stands for each agreed meta context, by its name. */
   readonly contexts: ReadonlyMap<string, number>;
+  /** Whether requests and replies have headers with 64-bit lengths. */
+  readonly extended: boolean;
 }
 
 /** No option's reply is longer than names and messages may be (4096 bytes each). */
 const longestReply = 16 * 1024;
+const mostReplies = 64;
+/** Of an export or a meta context, in bytes (proto.md, "Conventions"). */
+const longestName = 4096;
 /** What may be asked for where the server does not say (the protocol's own default). */
 const defaultMaximum = 32 * 1024 * 1024;
 
-/** Fixed newstyle negotiation, with structured replies and those meta contexts that the server has. */
+/** Fixed newstyle negotiation, with structured or extended replies and those meta contexts that the server has. */
 export async function negotiate(
-  socket: Socket,
-  inbox: Inbox,
+  wire: Wire,
   exportName: string,
   contexts: readonly string[],
 ): Promise<Export> {
-  const greeting = await inbox.read(18);
+  for (const name of [exportName, ...contexts]) {
+    if (Buffer.byteLength(name) > longestName)
+      throw new StillError(
+        'EINVAL',
+        `a name of more than ${longestName} bytes can't be said to an NBD server`,
+      );
+  }
+  const greeting = await wire.inbox.read(18);
   if (greeting.readBigUInt64BE(0) !== handshakeMagic || greeting.readBigUInt64BE(8) !== optionMagic) {
     throw broken('its greeting is not that of a newstyle server');
   }
@@ -52,28 +63,49 @@ export async function negotiate(
   if ((both & HandshakeFlag.fixedNewstyle) === 0) throw broken('it speaks no fixed newstyle');
   const flags = Buffer.alloc(4);
   flags.writeUInt32BE(both, 0);
-  socket.write(flags);
+  wire.send(flags);
 
-  const structured = await ask(socket, inbox, Option.structuredReply);
-  if (!structured.accepted)
+  const extended = (await ask(wire, Option.extendedHeaders)).refused === undefined;
+  if (!extended && (await ask(wire, Option.structuredReply)).refused !== undefined)
     throw new StillError('EIO', 'the NBD server gives no structured replies; a newer one is needed');
+  const agreed = contexts.length === 0 ? new Map() : await agree(wire, exportName, contexts);
+  const { refused, replies, said } = await ask(wire, Option.go, goData(exportName));
+  if (refused !== undefined) throw noExport(exportName, refused, said);
+  return { ...sizes(replies), contexts: agreed, extended };
+}
+
+/** Those of the contexts that the server has, and their numbers. */
+async function agree(
+  wire: Wire,
+  exportName: string,
+  contexts: readonly string[],
+): Promise<Map<string, number>> {
   const agreed = new Map<string, number>();
-  if (contexts.length > 0) {
-    const { replies } = await ask(
-      socket,
-      inbox,
-      Option.setMetaContext,
-      metaContextData(exportName, contexts),
-    );
-    for (const { type, data } of replies) {
-      if (type === OptionReply.metaContext && data.length >= 4)
-        agreed.set(data.subarray(4).toString('utf8'), data.readUInt32BE(0));
-    }
+  const { refused, replies } = await ask(wire, Option.setMetaContext, metaContextData(exportName, contexts));
+  if (refused !== undefined) return agreed;
+  for (const { type, data } of replies) {
+    if (type !== OptionReply.metaContext || data.length < 4) throw broken('a meta context without a number');
+    const name = data.subarray(4).toString('utf8');
+    if (!contexts.includes(name)) throw broken('a meta context that nobody asked for');
+    agreed.set(name, data.readUInt32BE(0));
   }
-  const { accepted, replies, said } = await ask(socket, inbox, Option.go, goData(exportName));
-  if (!accepted)
-    throw new StillError('ENOENT', `the NBD server does not give the export "${exportName}": ${said}`);
-  return { ...sizes(replies), contexts: agreed };
+  if (new Set(agreed.values()).size < replies.length) throw broken('two meta contexts of one name or number');
+  return agreed;
+}
+
+function noExport(exportName: string, reply: number, said: string): StillError {
+  const words = said === '' ? '' : `: ${said}`;
+  if (reply === OptionReply.unknown)
+    return new StillError('ENOENT', `the NBD server has no export "${exportName}"${words}`);
+  if (reply === OptionReply.policy)
+    return new StillError('EACCES', `the NBD server does not let us see the export "${exportName}"${words}`);
+  if (reply === OptionReply.tlsRequired)
+    return new StillError('EOPNOTSUPP', `the NBD server wants TLS for "${exportName}", which we don't speak`);
+  if (reply === OptionReply.shutdown) return new StillError('EIO', `the NBD server is shutting down${words}`);
+  return new StillError(
+    'EIO',
+    `the NBD server refuses the export "${exportName}" with 0x${reply.toString(16)}${words}`,
+  );
 }
 
 interface Reply {
@@ -81,28 +113,27 @@ interface Reply {
   readonly data: Buffer;
 }
 
-/** Sends an option and gathers the replies to it, up to the one that ends it. */
+/** Sends an option and gathers the replies to it, up to the one that ends it. `refused`: the number of an error. */
 async function ask(
-  socket: Socket,
-  inbox: Inbox,
+  wire: Wire,
   option: number,
   data?: Buffer,
-): Promise<{ accepted: boolean; replies: Reply[]; said: string }> {
-  socket.write(encodeOption(option, data));
+): Promise<{ refused: number | undefined; replies: Reply[]; said: string }> {
+  wire.send(encodeOption(option, data));
   const replies: Reply[] = [];
-  while (replies.length < 64) {
-    const header = parseOptionReply(await inbox.read(optionReplyBytes));
+  while (replies.length < mostReplies) {
+    const header = parseOptionReply(await wire.inbox.read(optionReplyBytes));
     if (header.option !== option) throw broken(`it answers option ${header.option} instead of ${option}`);
     if (header.length > longestReply) throw broken(`a reply of ${header.length} bytes to option ${option}`);
-    const reply = { type: header.type, data: await inbox.read(header.length) };
-    if (reply.type === OptionReply.ack) return { accepted: true, replies, said: '' };
-    if (optionFailed(reply.type)) return { accepted: false, replies, said: reply.data.toString('utf8') };
+    const reply = { type: header.type, data: await wire.inbox.read(header.length) };
+    if (reply.type === OptionReply.ack) return { refused: undefined, replies, said: '' };
+    if (optionFailed(reply.type)) return { refused: reply.type, replies, said: printable(reply.data) };
     replies.push(reply);
   }
   throw broken(`its replies to option ${option} do not end`);
 }
 
-function sizes(replies: readonly Reply[]): Omit<Export, 'contexts'> {
+function sizes(replies: readonly Reply[]): Omit<Export, 'contexts' | 'extended'> {
   let told: { size: number; flags: number } | undefined;
   let minimumBlock = 1;
   let maximumBlock = defaultMaximum;
@@ -115,7 +146,8 @@ function sizes(replies: readonly Reply[]): Omit<Export, 'contexts'> {
       if (minimum < 1 || minimum > 65536 || (minimum & (minimum - 1)) !== 0)
         throw broken(`blocks of ${minimum} bytes`);
       minimumBlock = minimum;
-      maximumBlock = Math.max(minimum, Math.min(maximum, defaultMaximum));
+      const most = Math.min(maximum, defaultMaximum);
+      maximumBlock = Math.max(minimum, most - (most % minimum));
     }
   }
   if (!told) throw broken('it does not tell the size of the export');
