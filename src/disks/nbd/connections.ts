@@ -94,7 +94,8 @@ export class NbdConnections {
   /** Asks for something that may be asked again on another connection where the first was lost on the way. */
   async repeatably<T>(ask: (connection: NbdConnection) => Promise<T>, signal?: AbortSignal): Promise<T> {
     for (let attempt = 1; ; attempt++) {
-      const connection = await this.#connection(signal);
+      // Chosen and asked in one go: of several who choose before any has asked, all would choose the same.
+      const connection = this.#idlest() ?? (await this.#anew(signal));
       try {
         return await ask(connection);
       } catch (error) {
@@ -106,7 +107,7 @@ export class NbdConnections {
 
   /** Asks once. After a loss it is not known whether it was done. */
   async once<T>(ask: (connection: NbdConnection) => Promise<T>, signal?: AbortSignal): Promise<T> {
-    return ask(await this.#connection(signal));
+    return ask(this.#idlest() ?? (await this.#anew(signal)));
   }
 
   /** Why no connection is left, where none is made anew. */
@@ -121,14 +122,18 @@ export class NbdConnections {
     await Promise.all(this.#connections.map((connection) => connection.close()));
   }
 
-  /** The connection with the fewest requests under way; new ones where all were lost. */
-  async #connection(signal?: AbortSignal): Promise<NbdConnection> {
+  /** The connection with the fewest requests under way, where any is left. */
+  #idlest(): NbdConnection | undefined {
     this.#closing.signal.throwIfAborted();
     let best: NbdConnection | undefined;
     for (const connection of this.#connections) {
       if (connection.failure === undefined && (!best || connection.load < best.load)) best = connection;
     }
-    if (best) return best;
+    return best;
+  }
+
+  /** A connection made anew, once for all who wait for one. */
+  async #anew(signal?: AbortSignal): Promise<NbdConnection> {
     if (this.lost)
       throw new StillError('EIO', 'the connection to the NBD server is lost', { cause: this.lost });
     if (!this.#reopening || this.#reopening.abandoned)
@@ -139,7 +144,7 @@ export class NbdConnections {
     } finally {
       if (this.#reopening === reopening) this.#reopening = undefined;
     }
-    return this.#connection(signal);
+    return this.#idlest() ?? this.#anew(signal);
   }
 
   async #reopen(end: AbortSignal): Promise<void> {
