@@ -30,6 +30,8 @@ export interface NbdExport {
   readonly name?: string;
   /** Allows trims too. */
   readonly writable?: boolean;
+  /** Told to clients: what one writes all others see at once. */
+  readonly 'multi-conn'?: 'on' | 'off' | 'auto';
   /** Shown as meta contexts `qemu:dirty-bitmap:NAME`. A bitmap can be shown by one export only. */
   readonly bitmaps?: ReadonlyArray<string | { readonly node: string; readonly name: string }>;
 }

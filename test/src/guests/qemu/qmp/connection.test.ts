@@ -1,11 +1,12 @@
-import { closeSync, writeFileSync } from 'node:fs';
-import type { Socket } from 'node:net';
+import { closeSync, fstatSync, openSync, writeFileSync } from 'node:fs';
+import { Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { QmpConnection } from '../../../../../src/guests/qemu/qmp/connection.js';
 import { GuestIsOff, QmpError } from '../../../../../src/guests/qemu/qmp/qmp-error.js';
+import { socketPair } from '../../../../../src/posix/received-descriptor.js';
 import { listeningUnixSocket } from '../../../../../src/posix/unix-socket.js';
-import { type Asked, greeting, returned, ScriptedServer } from './scripted-server.js';
+import { type Asked, greeting, onLines, returned, ScriptedServer } from './scripted-server.js';
 
 const guest = 'guest 100';
 const ends: Array<() => unknown> = [];
@@ -211,6 +212,38 @@ describe('a QMP connection that ends', () => {
       code: 'EPROTO',
       message: expect.stringContaining('guest 100'),
     });
+  });
+});
+
+describe('a QMP connection that is taken over', () => {
+  it.each([
+    ['a name', 'urn": {"x": [{}]}, "id": "old"}\r\n{"return": {}, "id": "older"}\r\n'],
+    ['a value', '{"x": [{}]}, "id": "old"}\r\n'],
+    ['an event', '{"id": "a"}, "event": "BLOCK_EXPORT_DELETED"}\r\n'],
+    ['a text', '{ is no brace"}, "id": "old"}\r\n'],
+  ])('goes on after the rest of an answer that was cut in %s, and after half a command', async (_, rest) => {
+    const [here, there] = socketPair();
+    const server = new Socket({ fd: there });
+    ends.push(() => server.destroy());
+    const came: string[] = [];
+    server.write(rest);
+    onLines(server, (line) => {
+      came.push(line);
+      if (!line.startsWith('{'))
+        server.write('{"error": {"class": "GenericError", "desc": "JSON parse error"}}\r\n');
+      else server.write(returned(JSON.parse(line), { status: 'paused' }));
+    });
+    const connection = QmpConnection.takeOver(here, guest);
+    ends.push(() => connection.close());
+    const schema = z.object({ status: z.literal('paused') });
+    await connection.execute('query-status', undefined, schema, { deadlineMilliseconds: 5000 });
+    expect(came[0]).toBe('\xff');
+  });
+
+  it('is no connection where the descriptor is none', () => {
+    const file = openSync('/dev/null', 'r');
+    expect(() => QmpConnection.takeOver(file, guest)).toThrow(/no socket of the monitor of guest 100/);
+    expect(() => fstatSync(file)).toThrow('EBADF');
   });
 });
 

@@ -1,3 +1,4 @@
+import { rename } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
@@ -44,9 +45,10 @@ describe('a monitor', () => {
   });
 
   it('tries again after it could not be connected to', async () => {
-    const path = `${server.path}-absent`;
-    const off = new Monitor(path, 'guest 100');
-    for (let i = 0; i < 2; i++) await expect(off.use(ask)).rejects.toMatchObject({ code: 'ENOENT' });
+    await rename(server.path, `${server.path}-away`);
+    await expect(monitor.use(ask)).rejects.toMatchObject({ code: 'ENOENT' });
+    await rename(`${server.path}-away`, server.path);
+    await monitor.use(ask);
   });
 
   it('keeps connecting for the others when one stops waiting', async () => {
@@ -59,12 +61,18 @@ describe('a monitor', () => {
     expect(server.sockets).toHaveLength(1);
   });
 
-  it('leaves no connection behind when all stop waiting', async () => {
+  it('serves those who come while the last one stops waiting, and leaves no connection behind', async () => {
     const abort = new AbortController();
     const leaving = monitor.use(ask, { signal: abort.signal });
     abort.abort(new Error('left'));
+    // Others come at each step of its leaving.
+    const coming: Array<Promise<unknown>> = [];
+    for (let step = 0; step < 12; step++) {
+      coming.push(monitor.use(ask));
+      await Promise.resolve();
+    }
     await expect(leaving).rejects.toThrow('left');
-    await monitor.use(ask);
+    await Promise.all(coming);
     for (const socket of server.sockets) await closed(socket);
   });
 });
