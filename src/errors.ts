@@ -48,6 +48,11 @@ export function errnoName(errno: number): ErrnoName {
   return nameOf.get(errno) ?? 'EIO';
 }
 
+/** The errno of that name, as another process told it; EIO for one that the system does not know. */
+export function errnoNamed(text: string): ErrnoName {
+  return text in numberOf ? (text as ErrnoName) : 'EIO';
+}
+
 /** Whether an error is the mark of an aborted wait. */
 export function isAbort(error: unknown): boolean {
   return (

@@ -1,0 +1,62 @@
+import { constants } from 'node:fs';
+import { type FileHandle, mkdtemp, open, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { hasCode, messageOf, StillError } from '../../errors.js';
+
+const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY;
+
+/**
+ * The file that keeps what the guest overwrites: exactly the disk's size, sparse, and without a name, so that nothing is
+ * left of it when QEMU and we have closed it.
+ */
+export class FleecingImage {
+  private constructor(
+    private readonly file: FileHandle,
+    readonly sizeBytes: number,
+  ) {}
+
+  static async create(folder: string, sizeBytes: number): Promise<FleecingImage> {
+    let file: FileHandle | undefined;
+    try {
+      file = await nameless(folder);
+      await file.truncate(sizeBytes);
+      return new FleecingImage(file, sizeBytes);
+    } catch (error) {
+      await file?.close();
+      const code = hasCode(error, 'ENOSPC') ? 'ENOSPC' : 'EIO';
+      throw new StillError(
+        code,
+        `no fleecing image can be made in ${folder}, which needs to be a writable folder: ${messageOf(error)}`,
+        { cause: error },
+      );
+    }
+  }
+
+  get descriptor(): number {
+    return this.file.fd;
+  }
+
+  /** What it takes up in its folder's file system, in bytes. */
+  async allocatedBytes(): Promise<number> {
+    return (await this.file.stat()).blocks * 512;
+  }
+
+  async close(): Promise<void> {
+    await this.file.close();
+  }
+}
+
+async function nameless(folder: string): Promise<FileHandle> {
+  try {
+    return await open(folder, O_TMPFILE | constants.O_RDWR, 0o600);
+  } catch (error) {
+    // Not every file system has nameless files.
+    if (!hasCode(error, 'EOPNOTSUPP') && !hasCode(error, 'EISDIR')) throw error;
+  }
+  const own = await mkdtemp(join(folder, '.stillfs-'));
+  try {
+    return await open(join(own, 'fleecing'), constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600);
+  } finally {
+    await rm(own, { recursive: true });
+  }
+}

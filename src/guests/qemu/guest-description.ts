@@ -1,0 +1,74 @@
+import { messageOf } from '../../errors.js';
+import type { GuestDescription } from '../guest.js';
+import { parseBitmapName } from './bitmap-name.js';
+import { drivesOf } from './drives.js';
+import { type BlockDevice, queryBlock } from './qmp/commands/block-devices.js';
+import { type BlockNode, type DirtyBitmap, queryNamedBlockNodes } from './qmp/commands/block-nodes.js';
+import { queryStatus } from './qmp/commands/run-state.js';
+import type { Monitor } from './qmp/monitor.js';
+import { GuestIsOff } from './qmp/qmp-error.js';
+import type { QemuGuestSettings } from './settings.js';
+import type { SnapshotRecord } from './snapshot-record.js';
+
+const answerMilliseconds = 3000;
+
+type Chains = GuestDescription['chains'];
+
+/** What a guest's QEMU tells of it now. `open`: the snapshot that is open, whose filters stand before the disks' own nodes. */
+export async function describeGuest(
+  monitor: Monitor,
+  { id, disks }: QemuGuestSettings,
+  open: SnapshotRecord | undefined,
+  signal: AbortSignal,
+): Promise<GuestDescription> {
+  const known = { id, type: 'qemu', disks: [], chains: [] } as const;
+  try {
+    return await monitor.use(
+      async (connection) => {
+        const limits = { signal, deadlineMilliseconds: answerMilliseconds };
+        const { status } = await queryStatus(connection, limits);
+        const nodes = await queryNamedBlockNodes(connection, limits);
+        const devices = (await queryBlock(connection, limits)).map((device) =>
+          unfiltered(device, nodes, open),
+        );
+        const { drives } = drivesOf(devices, disks && new Set(disks));
+        return {
+          ...known,
+          state: status,
+          disks: drives.map(({ name, sizeBytes, format }) => ({ name, size: sizeBytes, format })),
+          chains: chainsOf(drives),
+        };
+      },
+      { signal, deadlineMilliseconds: answerMilliseconds },
+    );
+  } catch (error) {
+    signal.throwIfAborted();
+    if (error instanceof GuestIsOff) return { ...known, state: 'off' };
+    return { ...known, state: 'unknown', reason: messageOf(error) };
+  }
+}
+
+function unfiltered(
+  device: BlockDevice,
+  nodes: readonly BlockNode[],
+  open: SnapshotRecord | undefined,
+): BlockDevice {
+  const disk = open?.disks.find(({ filter }) => filter === device.inserted?.name);
+  const own = disk && nodes.find(({ name }) => name === disk.node);
+  return own ? { ...device, inserted: own } : device;
+}
+
+function chainsOf(drives: ReadonlyArray<{ name: string; bitmaps: readonly DirtyBitmap[] }>): Chains {
+  const chains = new Map<string, Array<Chains[number]['disks'][number]>>();
+  for (const { name: disk, bitmaps } of drives) {
+    for (const { name, inconsistent, recording, persistent, dirtyBytes } of bitmaps) {
+      const ours = parseBitmapName(name);
+      if (!ours) continue;
+      const rows = chains.get(ours.chain) ?? [];
+      chains.set(ours.chain, rows);
+      const state = inconsistent ? 'inconsistent' : recording ? 'recording' : 'stale';
+      rows.push({ name: disk, base: ours.base, state, persistent, dirty: dirtyBytes });
+    }
+  }
+  return [...chains].map(([name, disks]) => ({ name, disks }));
+}

@@ -1,0 +1,129 @@
+import type { Disk } from '../../disks/disk.js';
+import { mustLieWithin } from '../../disks/disk-range.js';
+import type { NbdDisk } from '../../disks/nbd/nbd-disk.js';
+import { isAbort, StillError } from '../../errors.js';
+import { type Extent, joined } from '../../extents.js';
+import { GivenBack } from './given-back.js';
+
+export interface LiveDiskFacts {
+  /** The hypervisor's name of the disk, for messages. */
+  readonly name: string;
+  readonly granuleBytes: number;
+  /** Only what is dirty can be read. */
+  readonly limited: boolean;
+  /** Where the disk ended at its base; all beyond is dirty. Null where all is dirty anyway. */
+  readonly baseSizeBytes: number | null;
+  /** Why nothing of the snapshot can be read any more; undefined while it can. */
+  readonly broken: () => string | undefined;
+  /** Called when QEMU does not give what it should. */
+  readonly failed: (error: unknown) => void;
+}
+
+/** A running guest's disk as it was at the snapshot's instant, over QEMU's export of it. */
+export class LiveDisk implements Disk {
+  readonly size: number;
+  readonly #exported: NbdDisk;
+  readonly #facts: LiveDiskFacts;
+  readonly #givenBack: GivenBack;
+
+  constructor(exported: NbdDisk, facts: LiveDiskFacts) {
+    this.size = exported.size;
+    this.#exported = exported;
+    this.#facts = facts;
+    this.#givenBack = new GivenBack(exported.size, facts.granuleBytes);
+  }
+
+  async read(offset: number, target: Uint8Array, signal?: AbortSignal): Promise<void> {
+    const length = target.byteLength;
+    mustLieWithin(this, this.#facts.name, offset, length);
+    if (length === 0) return;
+    this.#mustBeWhole();
+    if (this.#givenBack.includesAnyOf({ from: offset, to: offset + length }))
+      throw new StillError('EIO', `${this.#where(offset, length)} was given back and can't be read any more`);
+    if (this.#facts.limited) await this.#mustBeDirty(offset, length, signal);
+    await this.#watched(this.#exported.read(offset, target, signal));
+  }
+
+  async extents(offset: number, length: number, signal?: AbortSignal): Promise<Extent[]> {
+    mustLieWithin(this, this.#facts.name, offset, length);
+    this.#mustBeWhole();
+    const told = await this.#watched(this.#exported.extents(offset, length, signal));
+    return joined(told.flatMap((extent) => [...this.#shown(extent)]));
+  }
+
+  /** What is given back can't be read from now on. Its space is freed as soon as whole granules of it are complete. */
+  async discard(offset: number, length: number, signal?: AbortSignal): Promise<void> {
+    mustLieWithin(this, this.#facts.name, offset, length);
+    if (length === 0) return;
+    this.#mustBeWhole();
+    const complete = this.#givenBack.add({ from: offset, to: offset + length });
+    if (!this.#exported.discard) return;
+    for (const { from, to } of complete) {
+      if (this.#facts.limited && !(await this.#isDirty(from, to - from, signal))) continue;
+      await this.#watched(this.#exported.discard(from, to - from, signal));
+    }
+  }
+
+  /** Why there is no way to QEMU any more; undefined while there is. */
+  get lost(): StillError | undefined {
+    return this.#exported.lost;
+  }
+
+  /** The connections belong to the snapshot. */
+  async close(): Promise<void> {
+    await this.#exported.close();
+  }
+
+  #mustBeWhole(): void {
+    const broken = this.#facts.broken();
+    if (broken !== undefined) throw new StillError('EIO', `${this.#facts.name} can't be read: ${broken}`);
+  }
+
+  async #mustBeDirty(offset: number, length: number, signal: AbortSignal | undefined): Promise<void> {
+    if (await this.#isDirty(offset, length, signal)) return;
+    const why = 'only what has changed can be read (readable: dirty)';
+    throw new StillError('EIO', `${this.#where(offset, length)} has not changed: ${why}`);
+  }
+
+  async #isDirty(offset: number, length: number, signal: AbortSignal | undefined): Promise<boolean> {
+    for (let at = offset; at < offset + length; ) {
+      const extents = await this.#watched(this.#exported.extents(at, offset + length - at, signal));
+      const last = extents.at(-1);
+      // QEMU's own bitmap alone counts here: beyond the base's end it has no old bytes for us either.
+      if (!last || extents.some(({ dirty }) => !dirty)) return false;
+      at = last.offset + last.length;
+    }
+    return true;
+  }
+
+  async #watched<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work;
+    } catch (error) {
+      if (!isAbort(error) && !(error instanceof StillError && error.code === 'EINTR'))
+        this.#facts.failed(error);
+      throw error;
+    }
+  }
+
+  /** An extent as users see it: grown parts are dirty, given-back ones data, clean ones of a limited disk data too. */
+  *#shown(extent: Extent): Generator<Extent> {
+    const { baseSizeBytes, limited } = this.#facts;
+    const grownFrom = baseSizeBytes ?? 0;
+    const end = extent.offset + extent.length;
+    for (const { from, to, within } of this.#givenBack.pieces({ from: extent.offset, to: end })) {
+      const zero = extent.zero && !within && !limited;
+      for (const [start, stop] of [
+        [from, Math.min(to, Math.max(from, grownFrom))],
+        [Math.max(from, Math.min(to, grownFrom)), to],
+      ] as const) {
+        if (stop > start)
+          yield { offset: start, length: stop - start, zero, dirty: extent.dirty || start >= grownFrom };
+      }
+    }
+  }
+
+  #where(offset: number, length: number): string {
+    return `what lies at ${offset} to ${offset + length} of ${this.#facts.name}`;
+  }
+}

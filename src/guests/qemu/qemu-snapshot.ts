@@ -1,0 +1,333 @@
+import type { Disk } from '../../disks/disk.js';
+import { openNbdDisk } from '../../disks/nbd/nbd-disk.js';
+import { messageOf, StillError } from '../../errors.js';
+import type { Logger } from '../../log.js';
+import { nameFromText } from '../../name.js';
+import { type Time, timeFromDate } from '../../time.js';
+import type { GuestFile, Outcome, Snapshot, SnapshotDisk, SnapshotName } from '../guest.js';
+import type { Built } from './building.js';
+import type { ChainPlan } from './chain-plan.js';
+import type { Drive, OmittedDrive } from './drives.js';
+import type { FleecingImage } from './fleecing-image.js';
+import { closeAll } from './keeper/ending.js';
+import { Keeper } from './keeper/keeper.js';
+import { LiveDisk, type LiveDiskFacts } from './live-disk.js';
+import type { QemuGuestSettings } from './settings.js';
+import type { RecordedDisk, SnapshotRecord } from './snapshot-record.js';
+import type { SnapshotFile } from './state/snapshot-file.js';
+
+/** How often an open snapshot is looked after. */
+const watchMilliseconds = 1000;
+
+/** One disk of a snapshot, with all that was decided about it. */
+export interface TakenDisk {
+  readonly drive: Drive;
+  readonly plan: ChainPlan;
+  readonly recorded: RecordedDisk;
+  readonly fleecing: FleecingImage;
+  /** Connected sockets to QEMU's NBD server, to be read through. */
+  readonly sockets: readonly number[];
+  /** The same once more, for keepers to inherit: of those above one may be closed any time. */
+  readonly kept: readonly number[];
+}
+
+export interface Taken {
+  readonly name: SnapshotName;
+  readonly record: SnapshotRecord;
+  readonly disks: readonly TakenDisk[];
+  readonly omitted: readonly OmittedDrive[];
+  readonly files: readonly GuestFile[];
+  readonly built: Built;
+  readonly flushMilliseconds: number;
+  readonly keeper: Keeper;
+  readonly lock: number;
+}
+
+/** What a snapshot has of its guest. */
+export interface SnapshotContext {
+  readonly file: SnapshotFile;
+  readonly settings: QemuGuestSettings;
+  readonly log: Logger;
+  /** It says something else of itself than before. */
+  readonly changed: (snapshot: QemuSnapshot) => void;
+  /** It is being ended: its name is free. */
+  readonly gone: (snapshot: QemuSnapshot) => void;
+}
+
+/** An open snapshot of a running VM. */
+export class QemuSnapshot implements Snapshot {
+  readonly id: string;
+  readonly name: SnapshotName;
+  readonly time: Time;
+  readonly files: readonly GuestFile[];
+  readonly disks: readonly SnapshotDisk[];
+  readonly #taken: Taken;
+  readonly #file: SnapshotFile;
+  readonly #settings: QemuGuestSettings;
+  readonly #log: Logger;
+  readonly #changed: (snapshot: QemuSnapshot) => void;
+  readonly #gone: (snapshot: QemuSnapshot) => void;
+  readonly #live: readonly LiveDisk[];
+  readonly #watch: NodeJS.Timeout;
+  #keeper: Keeper;
+  #outcome: Outcome = 'pending';
+  #problems: readonly string[] = [];
+  #broken: string | undefined;
+  #letGo: Promise<readonly string[]> | undefined;
+
+  private constructor(taken: Taken, live: readonly LiveDisk[], context: SnapshotContext) {
+    this.id = taken.record.id;
+    this.name = taken.name;
+    this.time = timeFromDate(new Date(taken.built.instant));
+    this.files = taken.files;
+    this.#taken = taken;
+    this.#live = live;
+    this.#file = context.file;
+    this.#settings = context.settings;
+    this.#log = context.log;
+    this.#changed = context.changed;
+    this.#gone = context.gone;
+    this.#keeper = taken.keeper;
+    this.disks = taken.disks.map(({ drive }, index) => ({
+      name: nameFromText(drive.name),
+      size: drive.sizeBytes,
+      open: async () => lent(this.#disk(index)),
+    }));
+    this.#watchKeeper(taken.keeper);
+    this.#watch = setInterval(() => void this.#lookAfter(), watchMilliseconds);
+    this.#watch.unref();
+  }
+
+  /**
+   * Connects to the disks of a snapshot that was taken; their sockets are taken over, whatever comes of it. When it fails
+   * the snapshot is the caller's to undo.
+   */
+  static async open(taken: Taken, context: SnapshotContext, signal: AbortSignal): Promise<QemuSnapshot> {
+    const live: LiveDisk[] = [];
+    let snapshot: QemuSnapshot | undefined;
+    const unopened = [...taken.disks];
+    try {
+      for (let disk = unopened.shift(); disk; disk = unopened.shift()) {
+        const { name } = disk.drive;
+        live.push(
+          await openLive(disk, taken.built.granuleBytes[live.length] ?? 0, signal, {
+            broken: () => snapshot?.brokenBy,
+            failed: (error) => snapshot?.breakOff(`QEMU no longer gives ${name}: ${messageOf(error)}`),
+          }),
+        );
+      }
+    } catch (error) {
+      for (const disk of live) await disk.close();
+      for (const { sockets } of unopened) closeAll(sockets);
+      throw error;
+    }
+    snapshot = new QemuSnapshot(taken, live, context);
+    return snapshot;
+  }
+
+  get record(): SnapshotRecord {
+    return this.#taken.record;
+  }
+
+  get outcome(): Outcome {
+    return this.#outcome;
+  }
+
+  get problems(): readonly string[] {
+    return this.#problems;
+  }
+
+  /** Why nothing of the snapshot can be read any more. */
+  get brokenBy(): string | undefined {
+    return this.#broken;
+  }
+
+  describe(): Readonly<Record<string, unknown>> {
+    const { record, disks, omitted, built, flushMilliseconds } = this.#taken;
+    return {
+      id: this.id,
+      guest: record.guest,
+      type: 'qemu',
+      name: this.name.name,
+      chain: record.chain,
+      time: new Date(built.instant).toISOString(),
+      outcome: this.#outcome,
+      broken: this.#broken ?? null,
+      readable: this.#settings.readable,
+      disks: disks.map(({ drive, plan, recorded }, index) => ({
+        name: drive.name,
+        size: drive.sizeBytes,
+        format: drive.format,
+        mode: recorded.mode,
+        base: plan.base,
+        dirty: dirtyBytes(drive, plan, built.dirtyBytes[index] ?? null),
+        ...(plan.reason !== null && { reason: plan.reason }),
+      })),
+      omitted,
+      frozenFileSystems: built.frozen,
+      flushMilliseconds: Math.round(flushMilliseconds),
+      freezeMilliseconds: built.freezeMilliseconds,
+      pauseMilliseconds: built.pauseMilliseconds,
+    };
+  }
+
+  async say(outcome: 'success' | 'failure'): Promise<void> {
+    if (outcome === 'success' && this.#broken !== undefined)
+      throw new StillError('EIO', `${this.name.folder} can't have succeeded: ${this.#broken}`);
+    await this.#file.writeOutcome(outcome);
+    // It may have broken while that was written: then the writer is not to believe it.
+    if (outcome === 'success' && this.#broken !== undefined) {
+      await this.#file.writeOutcome('failure');
+      throw new StillError('EIO', `${this.name.folder} can't have succeeded: ${this.#broken}`);
+    }
+    this.#outcome = outcome;
+    this.#log.info({ guest: this.#settings.id, snapshot: this.name.folder }, `outcome: ${outcome}`);
+    this.#changed(this);
+  }
+
+  async end(): Promise<void> {
+    this.#broken ??= 'the snapshot has ended';
+    this.#gone(this);
+    const left = await this.#lettingGo();
+    if (left.length > 0) {
+      const what = `not all of snapshot ${this.name.folder} of guest ${this.#settings.id} is gone yet`;
+      throw new StillError('EIO', `${what}, it is tried again: ${left.join('; ')}`);
+    }
+  }
+
+  /** Gives the snapshot up: it counts as a failure, QEMU lets go of it at once, and its folder says why. */
+  breakOff(reason: string): void {
+    if (this.#broken !== undefined) return;
+    this.#broken = reason;
+    this.#outcome = 'failure';
+    this.#problems = [reason];
+    this.#log.warn(
+      { guest: this.#settings.id, snapshot: this.name.folder },
+      `the snapshot is broken: ${reason}`,
+    );
+    this.#changed(this);
+    this.#file
+      .writeOutcome('failure')
+      .then(() => this.#lettingGo())
+      .then(
+        (left) => {
+          for (const sentence of left) this.#log.warn({ guest: this.#settings.id }, sentence);
+        },
+        (error: unknown) =>
+          this.#log.error({ error }, `a broken snapshot was not ended: ${messageOf(error)}`),
+      );
+  }
+
+  #disk(index: number): LiveDisk {
+    const disk = this.#live[index];
+    if (!disk || this.#broken !== undefined)
+      throw new StillError('EIO', `${this.name.folder} can't be read: ${this.#broken}`);
+    return disk;
+  }
+
+  #lettingGo(): Promise<readonly string[]> {
+    this.#letGo ??= this.#release();
+    return this.#letGo;
+  }
+
+  /** Has QEMU let go first: it must not see a connection end before its export has. */
+  async #release(): Promise<readonly string[]> {
+    clearInterval(this.#watch);
+    const keeper = this.#keeper;
+    let left: readonly string[];
+    try {
+      left = (await keeper.end()).left;
+    } catch {
+      const next = this.#startKeeper();
+      left = (await next.end(this.#taken.record)).left;
+    }
+    for (const disk of this.#live) await disk.close();
+    for (const { fleecing, kept } of this.#taken.disks) {
+      await fleecing.close();
+      closeAll(kept);
+    }
+    this.#log.info(
+      { guest: this.#settings.id, snapshot: this.name.folder, left },
+      `snapshot ended, ${this.#outcome === 'success' ? 'as a success' : 'as a failure'}`,
+    );
+    return left;
+  }
+
+  /** A keeper that was killed is replaced: somebody has to hold the sockets when this process dies. */
+  #watchKeeper(keeper: Keeper): void {
+    void keeper.gone.then(() => {
+      if (this.#letGo || this.#keeper !== keeper) return;
+      this.#log.warn({ guest: this.#settings.id }, 'the keeper was lost; another one takes its place');
+      this.#keeper = this.#startKeeper();
+      this.#keeper.hold(this.#taken.record);
+      this.#watchKeeper(this.#keeper);
+    });
+  }
+
+  #startKeeper(): Keeper {
+    const { lock, disks } = this.#taken;
+    const sockets = disks.flatMap((disk) => disk.kept);
+    return new Keeper(this.#settings.id, [lock, ...sockets], this.#log);
+  }
+
+  async #lookAfter(): Promise<void> {
+    try {
+      const { longestSnapshotMilliseconds: longest, fleecingLimitBytes: limit } = this.#settings;
+      if (longest !== undefined && Date.now() - this.#taken.built.instant > longest) {
+        this.breakOff(`it was open for longer than ${Math.round(longest / 1000)} s`);
+        return;
+      }
+      const lost = this.#live.find((disk) => disk.lost)?.lost;
+      if (lost) {
+        this.breakOff(`QEMU has gone, or has ended the exports: ${lost.message}`);
+        return;
+      }
+      if (limit !== undefined) {
+        let used = 0;
+        for (const { fleecing } of this.#taken.disks) used += await fleecing.allocatedBytes();
+        if (used > limit) this.breakOff(`fleecing takes up ${used} bytes, more than the limit of ${limit}`);
+      }
+    } catch (error) {
+      if (!this.#letGo) this.#log.warn({ error }, 'an open snapshot could not be looked after');
+    }
+  }
+}
+
+async function openLive(
+  { drive, plan, recorded, sockets }: TakenDisk,
+  granuleBytes: number,
+  signal: AbortSignal,
+  events: Pick<LiveDiskFacts, 'broken' | 'failed'>,
+): Promise<LiveDisk> {
+  const exported = await openNbdDisk(
+    {
+      address: { descriptors: sockets },
+      exportName: recorded.exportId,
+      connections: sockets.length,
+      held: true,
+      discardGranule: granuleBytes,
+      allocation: !recorded.limited,
+      ...(recorded.oldBitmap !== null && { dirtyBitmap: recorded.oldBitmap }),
+    },
+    signal,
+  );
+  const { limited } = recorded;
+  const { baseSizeBytes } = plan;
+  return new LiveDisk(exported, { name: drive.name, granuleBytes, limited, baseSizeBytes, ...events });
+}
+
+function dirtyBytes(drive: Drive, { mode, baseSizeBytes }: ChainPlan, counted: number | null): number {
+  if (mode !== 'reuse' || counted === null) return drive.sizeBytes;
+  return Math.min(counted + drive.sizeBytes - (baseSizeBytes ?? drive.sizeBytes), drive.sizeBytes);
+}
+
+/** The disk as a user gets it, who may close it; the connections stay. */
+function lent(disk: LiveDisk): Disk {
+  return {
+    size: disk.size,
+    read: (offset, target, signal) => disk.read(offset, target, signal),
+    extents: (offset, length, signal) => disk.extents(offset, length, signal),
+    discard: (offset, length, signal) => disk.discard(offset, length, signal),
+    close: async () => undefined,
+  };
+}
