@@ -61,18 +61,17 @@ describe('a monitor', () => {
     expect(server.sockets).toHaveLength(1);
   });
 
-  it('serves those who come while the last one stops waiting, and leaves no connection behind', async () => {
-    const abort = new AbortController();
-    const leaving = monitor.use(ask, { signal: abort.signal });
-    abort.abort(new Error('left'));
-    // Others come at each step of its leaving.
-    const coming: Array<Promise<unknown>> = [];
-    for (let step = 0; step < 12; step++) {
-      coming.push(monitor.use(ask));
-      await Promise.resolve();
+  it('serves who comes while the last one stops waiting, and leaves no connection behind', async () => {
+    // At each step of its leaving.
+    for (let steps = 0; steps < 12; steps++) {
+      const abort = new AbortController();
+      const leaving = monitor.use(ask, { signal: abort.signal });
+      const left = expect(leaving).rejects.toThrow('left');
+      abort.abort(new Error('left'));
+      for (let step = 0; step < steps; step++) await Promise.resolve();
+      await monitor.use(ask);
+      await left;
     }
-    await expect(leaving).rejects.toThrow('left');
-    await Promise.all(coming);
     for (const socket of server.sockets) await closed(socket);
   });
 });
