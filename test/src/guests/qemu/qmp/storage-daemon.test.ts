@@ -17,7 +17,7 @@ beforeAll(async () => {
   qmp = await QmpConnection.connect(daemon.monitor, 'the storage daemon');
 });
 afterAll(async () => {
-  qmp.close();
+  // It ends the connection too, where there is one.
   await daemon.stop();
 });
 

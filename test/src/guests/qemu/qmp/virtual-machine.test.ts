@@ -62,8 +62,8 @@ beforeAll(async () => {
   machine = await startVirtualMachine('-machine', 'q35', '-m', '32', ...blockdevs, '-device', device);
 });
 afterAll(async () => {
-  await machine.stop();
   await rm(folder, { recursive: true });
+  await machine.stop();
 });
 
 async function connected(): Promise<QmpConnection> {
