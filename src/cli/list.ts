@@ -130,6 +130,7 @@ function table(listing: Listing): string {
     else if (store.guests.length === 0) rows.push([store.name, '-', '-', '-', '(no guests)']);
     for (const guest of store.guests) {
       if (guest.problem !== undefined) rows.push([store.name, guest.name, '-', '-', guest.problem]);
+      else if (guest.backups.length === 0) rows.push([store.name, guest.name, '-', '-', '(no backups)']);
       for (const { time, folder, kind } of guest.backups) {
         rows.push([store.name, guest.name, kind ?? '-', time, folder]);
       }
