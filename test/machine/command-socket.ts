@@ -77,19 +77,26 @@ export class CommandSocket {
     return this.#events;
   }
 
-  /** The next event of that name from now on. */
-  next(name: string): Promise<QemuEvent> {
+  /** The first event of that name, and with such data, that has come or will come. */
+  first(name: string, matches: (data: QemuEvent['data']) => boolean = () => true): Promise<QemuEvent> {
+    const past = this.#events.find(({ event, data }) => event === name && matches(data));
+    return past ? Promise.resolve(past) : this.next(name, matches);
+  }
+
+  /** The next event of that name, and with such data, from now on. */
+  next(name: string, matches: (data: QemuEvent['data']) => boolean = () => true): Promise<QemuEvent> {
     return new Promise((resolve, reject) => {
       const end = (): void => {
         this.#listeners.delete(hear);
         reject(new Error(`the connection has ended before ${name}`));
       };
       const hear = (event: QemuEvent): void => {
-        if (event.event !== name) return;
+        if (event.event !== name || !matches(event.data)) return;
         this.#listeners.delete(hear);
         this.#socket.off('close', end);
         resolve(event);
       };
+      if (this.#socket.destroyed) return end();
       this.#listeners.add(hear);
       this.#socket.once('close', end);
     });

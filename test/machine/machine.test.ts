@@ -134,7 +134,7 @@ describe('a machine', () => {
 
   it("tells in QEMU's words why it could not start", async () => {
     await expect(start({ qemuArguments: ['-device', 'no-such-thing'] })).rejects.toThrow(
-      /ended at once \(1\).*'no-such-thing' is not a valid device/s,
+      /ended too early \(1\).*'no-such-thing' is not a valid device/s,
     );
   });
 });

@@ -29,14 +29,26 @@ export interface MachineEnd {
 // A boot takes two or three seconds; a busy machine may need many times that.
 const bootMilliseconds = 60_000;
 
-// To measure the clock, test ciphers and lay the kernel out at random takes an emulated processor half a second.
-const kernelParameters =
-  'console=ttyS0 quiet panic=-1 nokaslr mitigations=off tsc=reliable no_timer_check lpj=1000000 cryptomgr.notests';
+// What takes an emulated processor long, and a test has no use for: to measure the clock, to test ciphers, to rewrite the
+// kernel for one processor, to gather randomness (mke2fs waits for that).
+const kernelParameters = [
+  ...[
+    'console=ttyS0',
+    'quiet',
+    'panic=-1',
+    'nokaslr',
+    'mitigations=off',
+    'noreplace-smp',
+    'cryptomgr.notests',
+  ],
+  ...['tsc=reliable', 'no_timer_check', 'lpj=1000000', 'random.trust_cpu=on'],
+];
 
 /** A virtual machine of QEMU's with a real Linux in it, which ends with the process that started it. */
 export class Machine {
   readonly #process: ChildProcess;
   readonly #shell: GuestShell;
+  readonly #hasAgent: boolean;
   #monitor: CommandSocket | undefined;
   #errors = '';
 
@@ -56,6 +68,7 @@ export class Machine {
     this.qmpPath = join(folder, 'qmp.sock');
     this.agentPath = join(folder, 'agent.sock');
     const { disks = [], agent = true, memoryMebibytes = 192, running = true, qemuArguments = [] } = options;
+    this.#hasAgent = agent;
     const modules = [...new Set(disks.flatMap(({ bus = 'virtio-blk' }) => modulesOfBus[bus]))];
     // The kernel gives what it does not know itself to init, as environment variables.
     const environment = [
@@ -65,14 +78,25 @@ export class Machine {
     ];
     const agentArguments = [
       ...['-chardev', `socket,id=agent,path=${this.agentPath},server=on,wait=off`],
-      ...['-device', 'virtserialport,chardev=agent,name=org.qemu.guest_agent.0'],
+      ...['-device', 'virtserialport,id=agent,chardev=agent,name=org.qemu.guest_agent.0'],
     ];
     const args = [
       ...['--pdeathsig=KILL', 'qemu-system-x86_64'],
       ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
-      ...['-machine', 'pc', '-accel', 'tcg', '-m', String(memoryMebibytes)],
+      ...[
+        '-machine',
+        'pc',
+        '-bios',
+        'qboot.rom',
+        '-accel',
+        'tcg',
+        '-cpu',
+        'qemu64,+rdrand',
+        '-m',
+        String(memoryMebibytes),
+      ],
       ...['-kernel', image.kernel, '-initrd', image.initramfs],
-      ...['-append', [kernelParameters, ...environment].join(' ')],
+      ...['-append', [...kernelParameters, ...environment].join(' ')],
       ...['-chardev', `file,id=console,path=${join(folder, 'console.log')}`, '-serial', 'chardev:console'],
       ...['-chardev', 'socket,id=tests,fd=3', '-mon', 'chardev=tests,mode=control'],
       ...['-chardev', `socket,id=qmp,path=${this.qmpPath},server=on,wait=off`],
@@ -102,7 +126,7 @@ export class Machine {
     try {
       await machine.#started(async () => {
         machine.#monitor = await CommandSocket.monitor(machine.#socket(3));
-        if (options.running ?? true) await machine.#shell.ready;
+        if (options.running ?? true) await machine.#booted();
       });
       return machine;
     } catch (error) {
@@ -158,7 +182,7 @@ export class Machine {
   /** Lets a guest go on that was paused, or started with `running: false`; resolves when it takes commands. */
   async resume(): Promise<void> {
     await this.qmp('cont');
-    await this.#shell.ready;
+    await this.#booted();
   }
 
   /** The guest unmounts its file systems and switches itself off. */
@@ -187,6 +211,13 @@ export class Machine {
     await rm(this.folder, { recursive: true, force: true });
   }
 
+  /** The guest takes commands, and its agent too. */
+  async #booted(): Promise<void> {
+    await this.#shell.ready;
+    if (this.#hasAgent)
+      await this.monitor.first('VSERPORT_CHANGE', ({ id, open }) => id === 'agent' && open === true);
+  }
+
   async #started(steps: () => Promise<void>): Promise<void> {
     let late: NodeJS.Timeout | undefined;
     const failed = new Promise<never>((_, reject) => {
@@ -195,7 +226,7 @@ export class Machine {
         reject(new Error(`the machine ${what}: ${this.#errors.trim()} ${console.trim()}`));
       };
       late = setTimeout(() => void fail('has not booted'), bootMilliseconds);
-      void this.ended.then(({ code, signal }) => fail(`ended at once (${signal ?? code})`));
+      void this.ended.then(({ code, signal }) => fail(`ended too early (${signal ?? code})`));
     });
     failed.catch(() => undefined);
     const done = steps();
