@@ -1,18 +1,11 @@
-import koffi from 'koffi';
 import { systemCall } from './call.js';
+import { controlHeaderBytes, SCM_RIGHTS, SOL_SOCKET, socketMessage } from './socket-message.js';
 
 const sendmsg = systemCall('intptr_t sendmsg(int socket, const void *message, int flags)');
 
-const SOL_SOCKET = 1;
-const SCM_RIGHTS = 1;
 const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 const mostDescriptors = 253; // SCM_MAX_FD
-
-// Sizes on 64-bit Linux.
-const messageHeaderBytes = 56; // struct msghdr
-const vectorBytes = 16; // struct iovec
-const controlHeaderBytes = 16; // struct cmsghdr: size_t length, int level, int type
 
 /**
  * Writes bytes to a Unix socket with descriptors attached to the first of them (SCM_RIGHTS, unix(7)), and says how many
@@ -27,19 +20,8 @@ export function sendDescriptors(
 ): number {
   if (bytes.length === 0 || descriptors.length === 0 || descriptors.length > mostDescriptors)
     throw new RangeError(`${descriptors.length} descriptors can't go with ${bytes.length} bytes`);
-  const controlBytes = controlHeaderBytes + 4 * descriptors.length;
-  const controlAt = messageHeaderBytes + vectorBytes;
-  const bytesAt = controlAt + Math.ceil(controlBytes / 8) * 8;
-  // The call gets addresses within one buffer, so that all of it lives as long as the call.
-  const memory = Buffer.alloc(bytesAt + bytes.length);
-  const address = koffi.address(memory);
-  memory.writeBigUInt64LE(address + BigInt(messageHeaderBytes), 16);
-  memory.writeBigUInt64LE(1n, 24);
-  memory.writeBigUInt64LE(address + BigInt(controlAt), 32);
-  memory.writeBigUInt64LE(BigInt(controlBytes), 40);
-  memory.writeBigUInt64LE(address + BigInt(bytesAt), messageHeaderBytes);
-  memory.writeBigUInt64LE(BigInt(bytes.length), messageHeaderBytes + 8);
-  memory.writeBigUInt64LE(BigInt(controlBytes), controlAt);
+  const { memory, controlAt, bytesAt } = socketMessage(bytes.length, descriptors.length);
+  memory.writeBigUInt64LE(BigInt(controlHeaderBytes + 4 * descriptors.length), controlAt);
   memory.writeInt32LE(SOL_SOCKET, controlAt + 8);
   memory.writeInt32LE(SCM_RIGHTS, controlAt + 12);
   descriptors.forEach((descriptor, i) => {
