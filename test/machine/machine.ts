@@ -108,7 +108,11 @@ export class Machine {
       ...(running ? [] : ['-S']),
       ...qemuArguments,
     ];
-    this.#process = spawn('setpriv', args, { stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'] });
+    this.#process = spawn('setpriv', args, {
+      // For a core, should there be one.
+      cwd: folder,
+      stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'],
+    });
     this.#process.stderr?.on('data', (chunk: Buffer) => {
       this.#errors += chunk.toString('utf8');
     });
