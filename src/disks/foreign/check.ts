@@ -1,6 +1,12 @@
 import { StillError } from '../../errors.js';
 import type { Disk } from '../disk.js';
 
+/** What a look at an image that may be read has shown. */
+export interface Checked {
+  /** Whether QEMU looks for something at the end of the file, or reads past it: it has to see the true size then. */
+  readonly needsTrueEnd: boolean;
+}
+
 /** The bytes of a range of an image, as far as the image goes. */
 export async function bytesOf(
   image: Disk,

@@ -3,6 +3,8 @@ import type { Disk } from '../disk.js';
 import { openRawImage } from '../raw/raw-image.js';
 import { translatedImage } from '../storage-daemon/storage-daemon.js';
 import type { StoreFolder } from '../store-folder.js';
+import type { Checked } from './check.js';
+import { unending } from './unending.js';
 import { checkVdi } from './vdi.js';
 import { checkVhd } from './vhd.js';
 import { checkVhdx } from './vhdx.js';
@@ -12,7 +14,7 @@ import { checkVmdk } from './vmdk.js';
 export type ForeignFormat = 'vmdk' | 'vdi' | 'vhdx' | 'vpc';
 
 const checks: Readonly<
-  Record<ForeignFormat, (image: Disk, subject: string, signal?: AbortSignal) => Promise<void>>
+  Record<ForeignFormat, (image: Disk, subject: string, signal?: AbortSignal) => Promise<Checked>>
 > = {
   vmdk: checkVmdk,
   vdi: checkVdi,
@@ -32,11 +34,13 @@ export async function openForeignImage(
 ): Promise<Disk> {
   const subject = `${folder.path}/${nameToText(path)}`;
   const image = await openRawImage(folder, path, signal);
+  let shown: Disk;
   try {
-    await checks[format](image, subject, signal);
+    const { needsTrueEnd } = await checks[format](image, subject, signal);
+    shown = needsTrueEnd ? image : unending(image, subject);
   } catch (error) {
     await image.close();
     throw error;
   }
-  return translatedImage(image, format, subject, signal);
+  return translatedImage(shown, format, subject, signal);
 }

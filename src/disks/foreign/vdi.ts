@@ -1,5 +1,5 @@
 import type { Disk } from '../disk.js';
-import { bytesOf, refused } from './check.js';
+import { bytesOf, type Checked, refused } from './check.js';
 
 // VirtualBox's VDICore.h: VDIPREHEADER and VDIHEADER1, little-endian
 const signature = 0xbeda107f;
@@ -7,7 +7,7 @@ const dynamic = 1;
 const fixed = 2;
 
 /** Refuses a VDI that builds on another one. */
-export async function checkVdi(image: Disk, subject: string, signal?: AbortSignal): Promise<void> {
+export async function checkVdi(image: Disk, subject: string, signal?: AbortSignal): Promise<Checked> {
   const header = await bytesOf(image, 0, 512, signal);
   if (header.length < 512 || header.readUInt32LE(64) !== signature)
     throw refused(subject, 'it has no VDI header');
@@ -17,4 +17,5 @@ export async function checkVdi(image: Disk, subject: string, signal?: AbortSigna
   const linkAndParent = header.subarray(424, 456);
   if (linkAndParent.some((byte) => byte !== 0))
     throw refused(subject, 'it names another image as its parent');
+  return { needsTrueEnd: false };
 }

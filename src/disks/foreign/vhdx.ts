@@ -1,5 +1,5 @@
 import type { Disk } from '../disk.js';
-import { bytesOf, refused } from './check.js';
+import { bytesOf, type Checked, refused } from './check.js';
 
 // [MS-VHDX] sections 2.1 (layout), 2.2.3 (region table), 2.6 (metadata region); little-endian
 const regionTables = [192 * 1024, 256 * 1024];
@@ -11,7 +11,7 @@ const hasParent = 2;
 const mostEntries = 2047;
 
 /** Refuses a VHDX that builds on another one. */
-export async function checkVhdx(image: Disk, subject: string, signal?: AbortSignal): Promise<void> {
+export async function checkVhdx(image: Disk, subject: string, signal?: AbortSignal): Promise<Checked> {
   const start = await bytesOf(image, 0, 8, signal);
   if (start.toString('latin1') !== 'vhdxfile') throw refused(subject, 'it has no VHDX header');
   let found = false;
@@ -24,6 +24,7 @@ export async function checkVhdx(image: Disk, subject: string, signal?: AbortSign
     }
   }
   if (!found) throw refused(subject, 'it has no metadata region');
+  return { needsTrueEnd: false };
 }
 
 async function checkMetadata(image: Disk, at: number, subject: string, signal?: AbortSignal): Promise<void> {
@@ -45,6 +46,7 @@ function* rows(
   countAt: number,
   headerBytes: number,
 ): Iterable<{ id: string; row: Buffer }> {
+  if (table.length < headerBytes) return;
   if (table.subarray(0, signature.length).toString('latin1') !== signature) return;
   const count = signature === 'regi' ? table.readUInt32LE(countAt) : table.readUInt16LE(countAt);
   for (let place = 0; place < Math.min(count, mostEntries); place++) {

@@ -110,11 +110,10 @@ export class NbdConnections {
     return ask(this.#idlest() ?? (await this.#anew(signal)));
   }
 
-  /** Why no connection is left, where none is made anew. */
+  /** Why the first of the connections that are gone was lost, where none is made anew. */
   get lost(): StillError | undefined {
-    if (this.#options.reconnect || this.#connections.some(({ failure }) => failure === undefined))
-      return undefined;
-    return this.#connections[0]?.failure;
+    if (this.#options.reconnect) return undefined;
+    return this.#connections.find(({ failure }) => failure !== undefined)?.failure;
   }
 
   async close(): Promise<void> {
@@ -154,20 +153,20 @@ export class NbdConnections {
     this.#closing.signal.addEventListener('abort', stop);
     try {
       for (const [attempt, pause] of pauses.entries()) {
-        await wait(pause, undefined, { signal: stopping.signal });
         try {
+          await wait(pause, undefined, { signal: stopping.signal });
           this.#connections = [await this.#oneMore(stopping.signal)];
           break;
         } catch (error) {
-          if (stopping.signal.aborted || attempt === pauses.length - 1) throw error;
+          stopping.signal.throwIfAborted();
+          if (attempt === pauses.length - 1) throw error;
         }
       }
       try {
         await this.#complete(stopping.signal);
-      } catch (error) {
+      } catch {
         // One connection is enough to go on with.
         stopping.signal.throwIfAborted();
-        void error;
       }
     } finally {
       end.removeEventListener('abort', stop);

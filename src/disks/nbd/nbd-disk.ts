@@ -20,7 +20,10 @@ export interface NbdOptions extends NbdConnectionOptions {
 }
 
 export interface NbdDisk extends Disk {
-  /** Why no connection is left, where none is made anew; all reads are EIO then. */
+  /**
+   * Why the first of the connections that are gone was lost, where none is made anew. Reads go on over those that are
+   * left; without any they are EIO.
+   */
   readonly lost: StillError | undefined;
 }
 

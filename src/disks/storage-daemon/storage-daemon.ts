@@ -154,7 +154,7 @@ async function whenReady(
         throw new StillError('EIO', `${subject} can't be opened: qemu-storage-daemon does not get ready`, {
           cause: error,
         });
-      await wait(pollMilliseconds, undefined, signal ? { signal } : {});
+      await wait(pollMilliseconds);
     }
   }
 }
