@@ -1,94 +1,33 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdir, mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { promisify } from 'node:util';
+import { ServedMount } from './served-mount.js';
 
-const run = promisify(execFile);
-const command = new URL('../../dist/src/cli/stillfs.cjs', import.meta.url).pathname;
+export { output, sha256 } from './served-mount.js';
 
 /** A temporary folder with a store in it and, while it is mounted, a stillfs process that shows it. */
-export class MountedStore {
-  #process: ChildProcess | undefined;
-  #log = '';
+export class MountedStore extends ServedMount {
+  readonly store: string;
 
-  private constructor(
-    readonly folder: string,
-    readonly store: string,
-    readonly mountpoint: string,
-  ) {}
+  private constructor(folder: string) {
+    super(folder);
+    this.store = join(folder, 'store');
+  }
 
   static async make(): Promise<MountedStore> {
-    const folder = await mkdtemp(join(tmpdir(), 'stillfs-e2e-'));
-    const made = new MountedStore(folder, join(folder, 'store'), join(folder, 'mnt'));
+    const made = new MountedStore(await mkdtemp(join(tmpdir(), 'stillfs-e2e-')));
     await mkdir(made.store);
     await mkdir(made.mountpoint);
     return made;
   }
 
   /** Mounts, and resolves when the command says that it has. */
-  async mount(...options: string[]): Promise<void> {
-    const args = [command, 'mount', ...options, '--store', `store=${this.store}`, this.mountpoint];
-    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
-    this.#process = child;
-    child.stderr.on('data', (chunk: Buffer) => {
-      this.#log += chunk.toString('utf8');
-    });
-    const said = new Promise<string>((resolve) => createInterface(child.stdout).once('line', resolve));
-    const ended = once(child, 'exit').then(() => {
-      throw new Error(`stillfs ended before it had mounted: ${this.#log}`);
-    });
-    const line = await Promise.race([said, ended]);
-    if (line !== `mounted ${this.mountpoint}`) throw new Error(`stillfs said "${line}"`);
-    ended.catch(() => undefined);
-  }
-
-  /** What stillfs has written to its log so far. */
-  get log(): string {
-    return this.#log;
-  }
-
-  get pid(): number {
-    const pid = this.#process?.pid;
-    if (pid === undefined) throw new Error('nothing is mounted');
-    return pid;
+  mount(...options: string[]): Promise<void> {
+    return this.serve([...options, '--store', `store=${this.store}`]);
   }
 
   /** A path in the mount. */
   path(...parts: string[]): string {
     return join(this.mountpoint, 'backups', 'store', ...parts);
   }
-
-  /** Ends the process by a signal and gives its exit code. */
-  async end(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
-    const child = this.#process;
-    this.#process = undefined;
-    if (!child || child.exitCode !== null || child.signalCode !== null) return child?.exitCode ?? null;
-    const ended = once(child, 'exit');
-    child.kill(signal);
-    await ended;
-    return child.exitCode;
-  }
-
-  async remove(): Promise<void> {
-    await this.end();
-    await run('umount', ['-l', this.mountpoint]).catch(() => undefined);
-    // Node's own rm fails at paths longer than PATH_MAX.
-    await run('rm', ['-rf', this.folder]);
-  }
-}
-
-/** Runs a program and gives what it wrote. */
-export async function output(program: string, ...args: string[]): Promise<string> {
-  const { stdout } = await run(program, args, {
-    maxBuffer: 64 * 1024 * 1024,
-    env: { ...process.env, LC_ALL: 'C' },
-  });
-  return stdout;
-}
-
-export async function sha256(path: string): Promise<string> {
-  return (await output('sha256sum', path)).slice(0, 64);
 }
