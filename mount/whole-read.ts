@@ -8,6 +8,8 @@ export interface WholeRead {
   readonly inode: Inode;
   /** What `tree.open` gave. */
   readonly handle: number;
+  /** The size that `tree.open` gave, if it did. */
+  readonly size?: number | undefined;
   /** Bytes from the start of the file. */
   readonly offset: number;
   /** For the error's sentence. */
@@ -22,7 +24,7 @@ export async function readWhole(read: WholeRead, target: Uint8Array, signal: Abo
   const { tree, inode, handle, offset } = read;
   const length = await tree.read(handle, offset, target, signal);
   if (length === target.byteLength) return length;
-  const { size } = await tree.attributes(inode, signal);
+  const size = read.size ?? (await tree.attributes(inode, signal)).size;
   if (offset + length >= size) return length;
   throw new StillError(
     'EIO',

@@ -6,6 +6,8 @@ export interface OpenFile {
   readonly node: Node;
   /** What the tree calls it. */
   readonly handle: number;
+  /** The size that the tree gave when it was opened, if it did. */
+  readonly size?: number | undefined;
   /** Ends the hold on the node's tree. */
   readonly letGo: () => void;
 }

@@ -10,7 +10,7 @@ export class ChangedFile extends DiskNode {
   async open(signal: AbortSignal): Promise<OpenFile> {
     const { value: disk, release } = await this.borrow(signal);
     return {
-      cache: 'keep',
+      cache: this.cache,
       size: disk.size,
       read: (offset, target, reading) => readDirty(disk, offset, target, reading),
       seek: (offset, wanted, seeking) => seekDisk(disk, offset, wanted, (extent) => extent.dirty, seeking),

@@ -1,12 +1,13 @@
 import type { Disk } from '../disks/disk.js';
 import type { Logger } from '../log.js';
-import type { Name } from '../name.js';
 import type { Time } from '../time.js';
 import type { Tree } from '../tree/tree.js';
+import type { Changes } from './changes.js';
 import type { Lending } from './lending.js';
 import type { NodeAttributes } from './node.js';
 import type { OpenedBackups } from './opened-backups.js';
 import type { OpenedDisks } from './opened-disks.js';
+import type { Still } from './still.js';
 
 /** What all nodes of a layout share. */
 export interface LayoutContext {
@@ -21,8 +22,9 @@ export interface LayoutContext {
   /** The time of what has none of its own. */
   readonly began: Time;
   readonly log: Logger;
-  /** To be called with a backup's path when it comes to have other problems than before. */
-  problemsChanged(backup: Name): void;
+  readonly changes: Changes;
+  /** To be called with a snapshot that has ended. */
+  ended(still: Still): void;
 }
 
 /** For how long an answer holds about what can change in a store, in seconds. */
@@ -56,6 +58,7 @@ export function folderAttributes(context: LayoutContext, facts: FolderFacts): No
 }
 
 interface FileFacts {
+  readonly permissions?: number;
   readonly size: number;
   readonly allocated: number;
   readonly modified: Time;
@@ -65,7 +68,7 @@ interface FileFacts {
 export function fileAttributes(context: LayoutContext, facts: FileFacts): NodeAttributes {
   return {
     type: 'file',
-    permissions: 0o400,
+    permissions: facts.permissions ?? 0o400,
     links: 1,
     ...context.owner,
     size: facts.size,

@@ -1,10 +1,10 @@
 import { MapReader } from '../disks/dirty-map/map-reader.js';
 import type { DiskSurvey } from '../disks/dirty-map/survey.js';
 import type { Name } from '../name.js';
-import type { BackupNode } from './backup-node.js';
 import type { LayoutContext } from './context.js';
 import { DiskNode } from './disk-node.js';
 import type { FolderNode, OpenFile } from './node.js';
+import type { StillNode } from './still-node.js';
 
 /** `<disk>.dirty.json` and `<disk>.dirty.map`: which ranges of a disk are dirty, for programs. */
 export class DirtyMapFile extends DiskNode {
@@ -14,11 +14,11 @@ export class DirtyMapFile extends DiskNode {
     context: LayoutContext,
     path: Name,
     parent: FolderNode,
-    backup: BackupNode,
+    owner: StillNode,
     disk: Name,
     format: 'json' | 'mapfile',
   ) {
-    super(context, path, parent, backup, disk);
+    super(context, path, parent, owner, disk);
     this.#format = format;
   }
 
@@ -32,7 +32,7 @@ export class DirtyMapFile extends DiskNode {
       set: (block, text) => mapText.set(blockKey(block), text),
     });
     return {
-      cache: 'keep',
+      cache: this.cache,
       size: reader.size,
       read: (offset, target, reading) => reader.read(offset, target, reading),
       release,

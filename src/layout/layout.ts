@@ -1,26 +1,30 @@
-import { hasCode, isAbort, StillError } from '../errors.js';
+import { hasCode, StillError } from '../errors.js';
+import type { GuestSource } from '../guests/guest.js';
 import type { Logger } from '../log.js';
-import { type Name, nameFromText, nameToBytes, nameToText } from '../name.js';
+import { type Name, nameToBytes, nameToText } from '../name.js';
 import type { BackupStore } from '../stores/store.js';
 import { timeFromDate } from '../time.js';
 import type { Attributes, Inode } from '../tree/attributes.js';
 import type { Access, Capacity, Change, Entry, Found, Graft, Opened, Tree } from '../tree/tree.js';
-import type { LayoutContext } from './context.js';
-import { FixedFolder } from './fixed-folder.js';
-import { GuestBackups } from './guest-backups.js';
+import { Changes } from './changes.js';
+import { type LayoutContext, shortly } from './context.js';
 import { Lending } from './lending.js';
-import type { FolderNode, Node, OpenFile } from './node.js';
+import type { FolderNode, Node } from './node.js';
 import { NodeTable, rootInode } from './node-table.js';
+import { OpenFiles } from './open-files.js';
 import { OpenedBackups } from './opened-backups.js';
 import { OpenedDisks } from './opened-disks.js';
-import { problemName } from './problem-file.js';
+import { rootFolder } from './root-folder.js';
 import { rowsAfter } from './row-order.js';
-import { StoreGuests } from './store-guests.js';
+import type { Still } from './still.js';
+import { StoreWatch } from './store-watch.js';
 
 export interface LayoutOptions {
   readonly stores: readonly BackupStore[];
+  /** The guests whose snapshots are taken and shown. */
+  readonly guests?: readonly GuestSource[];
   readonly log: Logger;
-  /** Lets others than the owner into `backups/`; files keep their modes. */
+  /** Lets others than the owner into `guests/` and `backups/`; files keep their modes. */
   readonly openToOthers?: boolean;
 }
 
@@ -30,42 +34,39 @@ const mostIdleTrees = 16;
 const mostIdleFiles = 64;
 const idleMilliseconds = 60_000;
 
-/** The tree that makes up the mount. Whoever opened the stores closes them, after the tree. */
+/** The tree that makes up the mount. Whoever opened the stores and guests closes them: guests before the tree, stores after it. */
 export function openLayout(options: LayoutOptions): Tree {
   return new Layout(options);
 }
 
 class Layout implements Tree {
   readonly root = rootInode;
-  readonly #log: Logger;
   readonly #context: LayoutContext;
   readonly #table: NodeTable;
-  readonly #handles = new Map<number, OpenFile>();
-  readonly #listeners = new Set<(change: Change) => void>();
-  readonly #stopWatching: Array<() => void> = [];
-  readonly #closing = new AbortController();
-  readonly #relisting = new Map<Name, { again: boolean }>();
-  #lastHandle = 0;
+  readonly #files = new OpenFiles();
+  readonly #changes = new Changes(() => this.#table);
+  readonly #storeWatch: StoreWatch;
+  readonly #stopWatching: ReadonlyArray<() => void>;
 
-  constructor({ stores, log, openToOthers = false }: LayoutOptions) {
-    this.#log = log;
+  constructor({ stores, guests = [], log, openToOthers = false }: LayoutOptions) {
     const closeFailed = (error: unknown): void => log.warn({ error }, 'something was not closed properly');
-    const problemsChanged = (backup: Name): void => this.#problemsChanged(backup);
+    const changes = this.#changes;
     this.#context = {
-      backups: new OpenedBackups((backup) => this.#changedBelow(backup)),
-      disks: new OpenedDisks(log, problemsChanged),
+      backups: new OpenedBackups((backup) => changes.below(backup)),
+      disks: new OpenedDisks(log, (still) => changes.problems(still)),
       files: new Lending({ mostIdle: mostIdleFiles, idleMilliseconds, closeFailed }),
       trees: new Lending({ mostIdle: mostIdleTrees, idleMilliseconds, closeFailed }),
       owner: { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 },
       began: timeFromDate(new Date()),
       log,
-      problemsChanged,
+      changes,
+      ended: (still) => this.#ended(still),
     };
-    const gate = openToOthers ? 0o755 : 0o700;
-    this.#table = new NodeTable(rootFolder(this.#context, stores, gate));
-    for (const store of stores) {
-      this.#stopWatching.push(store.watch((guest) => this.#storeChanged(store, guest)));
-    }
+    const permissions = openToOthers ? 0o755 : 0o700;
+    const { root, guestFolders } = rootFolder(this.#context, { stores, guests, permissions });
+    this.#table = new NodeTable(root);
+    this.#storeWatch = new StoreWatch(stores, this.#table, changes, log);
+    this.#stopWatching = guestFolders.map((folder) => folder.watch());
   }
 
   async lookup(inode: Inode, name: Name, signal: AbortSignal): Promise<Found> {
@@ -111,25 +112,27 @@ class Layout implements Tree {
     const path = nameToText(node.path);
     if (node.type === 'directory') throw new StillError('EISDIR', `${path} is a folder`);
     if (node.type === 'symlink') throw new StillError('ELOOP', `${path} is a symlink`);
-    if (access !== 'read')
-      throw new StillError('EROFS', `${path} is part of a backup, which is never changed`);
+    if (access !== 'read' && !node.writable) throw new StillError('EROFS', `${path} is never changed`);
     const file = await node.open(signal);
     if (signal.aborted) {
       file.release();
       throw signal.reason;
     }
-    const handle = ++this.#lastHandle;
-    this.#handles.set(handle, file);
-    const { cache, passthrough } = file;
-    return { handle, cache, ...(passthrough !== undefined && { passthrough }) };
+    const { cache, passthrough, size } = file;
+    return {
+      handle: this.#files.add(node.path, file),
+      cache,
+      ...(cache === 'direct' && { size }),
+      ...(passthrough !== undefined && { passthrough }),
+    };
   }
 
   read(handle: number, offset: number, target: Uint8Array, signal: AbortSignal): Promise<number> {
-    return this.#handle(handle).read(offset, target, signal);
+    return this.#files.get(handle).read(offset, target, signal);
   }
 
   async seek(handle: number, offset: number, wanted: 'data' | 'hole', signal: AbortSignal): Promise<number> {
-    const file = this.#handle(handle);
+    const file = this.#files.get(handle);
     if (offset >= file.size)
       throw new StillError('ENXIO', `${offset} is beyond the end of a file of ${file.size}`);
     if (file.seek) return file.seek(offset, wanted, signal);
@@ -137,9 +140,47 @@ class Layout implements Tree {
   }
 
   async release(handle: number): Promise<void> {
-    const file = this.#handle(handle);
-    this.#handles.delete(handle);
-    file.release();
+    this.#files.release(handle);
+  }
+
+  async write(handle: number, offset: number, bytes: Uint8Array, signal: AbortSignal): Promise<void> {
+    const file = this.#files.get(handle);
+    if (!file.write) throw new StillError('EROFS', 'a disk can be given back, not written to');
+    await file.write(offset, bytes, signal);
+  }
+
+  async discard(handle: number, offset: number, length: number, signal: AbortSignal): Promise<void> {
+    const file = this.#files.get(handle);
+    if (!file.discard) throw new StillError('EOPNOTSUPP', 'nothing of this file can be given back');
+    await file.discard(offset, length, signal);
+  }
+
+  async truncate(inode: Inode, size: number, signal: AbortSignal): Promise<void> {
+    const node = this.#node(inode);
+    if (node.type !== 'file' || !node.truncate)
+      throw new StillError('EROFS', `the length of ${nameToText(node.path)} can't be changed`);
+    await node.truncate(size, signal);
+  }
+
+  async mkdir(
+    inode: Inode,
+    name: Name,
+    _permissions: number,
+    signal: AbortSignal,
+  ): Promise<Found & { attributes: Attributes }> {
+    const folder = this.#folder(inode);
+    if (!folder.make)
+      throw new StillError('EROFS', `no folder can be made in ${nameToText(folder.path) || 'the root'}`);
+    const made = await folder.make(name, signal);
+    const attributes = await made.attributes(signal);
+    return { attributes: { ...attributes, inode: this.#table.remember(made) }, freshSeconds: shortly };
+  }
+
+  async rmdir(inode: Inode, name: Name, signal: AbortSignal): Promise<void> {
+    const folder = this.#folder(inode);
+    if (!folder.remove)
+      throw new StillError('EROFS', `nothing can be removed from ${nameToText(folder.path) || 'the root'}`);
+    await folder.remove(name, signal);
   }
 
   async graft(inode: Inode, signal: AbortSignal): Promise<Graft> {
@@ -158,16 +199,14 @@ class Layout implements Tree {
   }
 
   watch(listener: (change: Change) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    return this.#changes.watch(listener);
   }
 
   async close(): Promise<void> {
-    this.#closing.abort();
+    this.#storeWatch.close();
     for (const stop of this.#stopWatching) stop();
-    this.#listeners.clear();
-    for (const file of this.#handles.values()) file.release();
-    this.#handles.clear();
+    this.#changes.close();
+    this.#files.releaseAll();
     const { disks, files, trees } = this.#context;
     await Promise.all([disks.close(), files.close(), trees.close()]);
   }
@@ -194,70 +233,12 @@ class Layout implements Tree {
     throw new StillError('ENOTDIR', `${nameToText(node.path)} is no folder`);
   }
 
-  #handle(handle: number): OpenFile {
-    const file = this.#handles.get(handle);
-    if (file) return file;
-    throw new StillError('EBADF', `handle ${handle} is not open`);
+  /** Lets go of a snapshot that has ended, also of what somebody has open. */
+  #ended(still: Still): void {
+    still.end();
+    this.#files.end(still.path);
+    this.#context.disks.drop(still);
+    this.#context.trees.drop((key) => key.startsWith(`${still.key}\0`));
+    this.#changes.below(still.path);
   }
-
-  #tell(change: Change): void {
-    for (const listener of this.#listeners) listener(change);
-  }
-
-  /** Tells that everything known of a backup may be other than before. */
-  #changedBelow(path: Name): void {
-    for (const inode of this.#table.below(path)) this.#tell({ kind: 'inode', inode });
-  }
-
-  #problemsChanged(backup: Name): void {
-    if (!this.#table.at(backup)) return;
-    this.#tell({ kind: 'entry', folder: this.#table.inode(backup), name: problemName });
-    const problem = `${backup}/${problemName}` as Name;
-    if (this.#table.at(problem)) this.#tell({ kind: 'inode', inode: this.#table.inode(problem) });
-  }
-
-  #storeChanged(store: BackupStore, guest: Name | undefined): void {
-    const path =
-      `${backupsPath}/${nameFromText(store.name)}${guest === undefined ? '' : `/${guest}`}` as Name;
-    const node = this.#table.at(path);
-    if (!(node instanceof StoreGuests || node instanceof GuestBackups)) return;
-    const relisting = this.#relisting.get(path);
-    if (relisting) relisting.again = true;
-    else void this.#relist(node);
-  }
-
-  /** Lists a folder that has changed, and tells what came and went; once more if it changed meanwhile. */
-  async #relist(node: StoreGuests | GuestBackups): Promise<void> {
-    const relisting = { again: true };
-    this.#relisting.set(node.path, relisting);
-    try {
-      while (relisting.again && !this.#closing.signal.aborted) {
-        relisting.again = false;
-        const names = await node.changes(this.#closing.signal);
-        const folder = this.#table.inode(node.path);
-        for (const name of names) this.#tell({ kind: 'entry', folder, name });
-        if (names.length > 0) this.#tell({ kind: 'inode', inode: folder });
-      }
-    } catch (error) {
-      if (!isAbort(error)) this.#log.debug({ error }, 'a folder that changed was not listed again');
-    } finally {
-      this.#relisting.delete(node.path);
-    }
-  }
-}
-
-const backupsPath = 'backups' as Name;
-
-/** The root: `backups/`; `guests/` will stand beside it. */
-function rootFolder(context: LayoutContext, stores: readonly BackupStore[], gate: number): FolderNode {
-  return new FixedFolder(context, '' as Name, undefined, 0o755, (root) => {
-    const backups = new FixedFolder(context, backupsPath, root, gate, (folder) => {
-      const named = stores.map((store) => {
-        const name = nameFromText(store.name);
-        return [name, new StoreGuests(context, `${backupsPath}/${name}` as Name, folder, store)] as const;
-      });
-      return new Map(named);
-    });
-    return new Map([[backupsPath, backups]]);
-  });
 }

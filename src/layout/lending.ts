@@ -53,6 +53,11 @@ export class Lending<T extends Closable> {
     return this.#lend(key, shelf);
   }
 
+  /** Closes what is open under certain keys, also what is lent: whoever still uses it gets errors. */
+  drop(wanted: (key: string) => boolean): void {
+    for (const [key, shelf] of this.#shelves) if (wanted(key)) this.#remove(key, shelf);
+  }
+
   /** Closes everything, also what is lent: whoever still uses it gets errors. */
   async close(): Promise<void> {
     this.#closed = true;

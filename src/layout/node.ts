@@ -36,12 +36,20 @@ export interface FolderNode extends AnyNode {
   child(name: Name, signal: AbortSignal): Promise<Child>;
   /** All rows, by ascending cookie. */
   rows(signal: AbortSignal): Promise<readonly Row[]>;
+  /** mkdir(2), where the folder takes it: gives what was made. */
+  make?(name: Name, signal: AbortSignal): Promise<FolderNode>;
+  /** rmdir(2) of a name in the folder, where it takes that. */
+  remove?(name: Name, signal: AbortSignal): Promise<void>;
   /** The tree that stands upon the folder, where one does. */
   graft?(signal: AbortSignal): Promise<Graft>;
 }
 
 export interface FileNode extends AnyNode {
   readonly type: 'file';
+  /** Whether it may be opened for writing. What it takes then, the open file says. */
+  readonly writable?: boolean;
+  /** truncate(2) and O_TRUNC, where the file takes it. */
+  truncate?(size: number, signal: AbortSignal): Promise<void>;
   open(signal: AbortSignal): Promise<OpenFile>;
 }
 
@@ -61,5 +69,9 @@ export interface OpenFile {
   read(offset: number, target: Uint8Array, signal: AbortSignal): Promise<number>;
   /** As lseek(2), for an offset within the file. A file without it has no holes. */
   seek?(offset: number, wanted: 'data' | 'hole', signal: AbortSignal): Promise<number>;
+  /** Takes all of `bytes`, or fails. A file without it is never written to. */
+  write?(offset: number, bytes: Uint8Array, signal: AbortSignal): Promise<void>;
+  /** Gives a range back: fallocate(PUNCH_HOLE|KEEP_SIZE). */
+  discard?(offset: number, length: number, signal: AbortSignal): Promise<void>;
   release(): void;
 }

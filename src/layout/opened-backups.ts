@@ -1,79 +1,23 @@
 import { LRUCache } from 'lru-cache';
-import { isEntryName, type Name, nameToText } from '../name.js';
+import type { Name } from '../name.js';
 import { SharedWait } from '../shared-wait.js';
-import type { Backup, BackupReference, BackupStore, StoredDisk, StoredFile } from '../stores/store.js';
+import type { Backup, BackupReference, BackupStore, StoredFile } from '../stores/store.js';
+import { Still } from './still.js';
 
 /** So many backups are held open: their parts' names, no file. */
 const mostBackups = 256;
 /** For so long a backup is taken to be as it was when it was looked at last. */
 const freshMilliseconds = 1000;
 
-/** Names in a backup's folder that the layout has for itself. */
-const ownNames = new Set(['disks', 'changes', 'rootfs', 'files', 'PROBLEM.txt']);
-const longestSuffix = '.dirty.json'.length;
-
-/** An opened backup, as it is shown. */
-export class OpenedBackup {
-  readonly backup: Backup;
-  /** Stands for the backup as it was when it was opened; for what is kept of its parts. */
-  readonly key: string;
-  readonly files: ReadonlyMap<Name, StoredFile>;
-  readonly disks: ReadonlyMap<Name, StoredDisk>;
-  readonly #knownProblems: readonly string[];
-  readonly #foundProblems = new Map<string, string>();
-
-  constructor(path: Name, backup: Backup) {
-    this.backup = backup;
-    this.key = `${path}\0${backup.version}`;
-    const problems = [...backup.problems];
-    this.files = new Map(
-      backup.files.flatMap((file): Array<[Name, StoredFile]> => {
-        if (!ownNames.has(file.name) && isEntryName(file.name)) return [[file.name, file]];
-        problems.push(`${nameToText(file.name)} is not shown: the mount has that name for something else`);
-        return [];
-      }),
-    );
-    this.disks = new Map(
-      backup.disks.flatMap((disk): Array<[Name, StoredDisk]> => {
-        if (isEntryName(disk.name) && disk.name.length <= 255 - longestSuffix) return [[disk.name, disk]];
-        problems.push(
-          `the disk ${nameToText(disk.name)} is not shown: its name leaves no room for .dirty.json`,
-        );
-        return [];
-      }),
-    );
-    this.#knownProblems = problems;
-  }
-
-  get hasProblems(): boolean {
-    return this.#knownProblems.length + this.#foundProblems.size > 0;
-  }
-
-  /** What PROBLEM.txt says. */
-  get problemText(): string {
-    return [...this.#knownProblems, ...this.#foundProblems.values()]
-      .map((sentence) => `${sentence}\n`)
-      .join('');
-  }
-
-  /** Notes what was found wrong with a part, or that it is well (undefined). True where that is news. */
-  note(part: string, sentence: string | undefined): boolean {
-    if (this.#foundProblems.get(part) === sentence) return false;
-    if (sentence === undefined) this.#foundProblems.delete(part);
-    else this.#foundProblems.set(part, sentence);
-    return true;
-  }
-}
-
 interface Place {
-  readonly opened: OpenedBackup;
+  readonly still: Still<StoredFile>;
   freshUntil: number;
 }
 
 /** The backups that were looked into lately. */
 export class OpenedBackups {
   readonly #places = new LRUCache<Name, Place>({ max: mostBackups });
-  readonly #opening = new Map<Name, SharedWait<OpenedBackup>>();
+  readonly #opening = new Map<Name, SharedWait<Still<StoredFile>>>();
   readonly #changed: (path: Name) => void;
 
   /** `changed` is called with the path of a backup whose parts are found to be others than before. */
@@ -88,9 +32,9 @@ export class OpenedBackups {
     guest: Name,
     reference: BackupReference,
     signal: AbortSignal,
-  ): Promise<OpenedBackup> {
+  ): Promise<Still<StoredFile>> {
     const place = this.#places.get(path);
-    if (place && performance.now() < place.freshUntil) return place.opened;
+    if (place && performance.now() < place.freshUntil) return place.still;
     let opening = this.#opening.get(path);
     if (!opening || opening.abandoned) {
       opening = new SharedWait(async (shared) => {
@@ -108,12 +52,17 @@ export class OpenedBackups {
     return opening.wait(signal);
   }
 
-  #taken(path: Name, backup: Backup): OpenedBackup {
+  #taken(path: Name, backup: Backup): Still<StoredFile> {
+    const key = `${path}\0${backup.version}`;
     const before = this.#places.peek(path);
-    const same = before?.opened.backup.version === backup.version;
-    const opened = before && same ? before.opened : new OpenedBackup(path, backup);
-    this.#places.set(path, { opened, freshUntil: performance.now() + freshMilliseconds });
+    const same = before?.still.key === key;
+    const { files, disks, rootfs, problems } = backup;
+    const still =
+      before && same
+        ? before.still
+        : new Still({ path, key, files, disks, rootfs, problems: () => problems });
+    this.#places.set(path, { still, freshUntil: performance.now() + freshMilliseconds });
     if (before && !same) this.#changed(path);
-    return opened;
+    return still;
   }
 }

@@ -1,18 +1,53 @@
 import type { DiskSurvey } from '../disks/dirty-map/survey.js';
 import type { Disk } from '../disks/disk.js';
-import { DiskNode } from './disk-node.js';
+import { StillError } from '../errors.js';
+import { nameToText } from '../name.js';
+import { fileAttributes, shortly } from './context.js';
+import { type DiskLoan, DiskNode } from './disk-node.js';
 import { seekDisk } from './disk-seek.js';
 import type { Loan } from './lending.js';
-import type { OpenFile } from './node.js';
+import type { NodeAttributes, OpenFile } from './node.js';
 
 /** `<disk>.raw`: the whole disk. A hole in it is zeros on the disk, nothing else. */
 export class RawFile extends DiskNode {
+  /** Of a snapshot it can be given back, range by range. */
+  get writable(): boolean {
+    return this.owner.live;
+  }
+
+  override async attributes(signal: AbortSignal): Promise<NodeAttributes> {
+    if (!this.owner.live) return super.attributes(signal);
+    const sizes = this.sizes(await this.survey(signal, { allocated: true }));
+    const modified = this.owner.time;
+    return fileAttributes(this.context, { ...sizes, permissions: 0o600, modified, freshSeconds: shortly });
+  }
+
   async open(signal: AbortSignal): Promise<OpenFile> {
-    return openDisk(await this.borrow(signal), 'keep');
+    const loan = await this.borrow(signal);
+    const file = openDisk(loan, this.cache);
+    return this.owner.live ? { ...file, discard: (...range) => this.#discard(loan, ...range) } : file;
   }
 
   protected override sizes({ size, allocated }: DiskSurvey): { size: number; allocated: number } {
     return { size, allocated };
+  }
+
+  async #discard(
+    { value, still, disk }: DiskLoan,
+    offset: number,
+    length: number,
+    signal: AbortSignal,
+  ): Promise<void> {
+    if (!value.discard)
+      throw new StillError('EOPNOTSUPP', `nothing of ${nameToText(this.path)} can be given back`);
+    // Beyond the end there is nothing to punch, as in any file.
+    const end = Math.min(offset + length, value.size);
+    if (end <= offset) return;
+    try {
+      await value.discard(offset, end - offset, signal);
+    } finally {
+      this.context.disks.gaveBack(still, disk);
+    }
   }
 }
 

@@ -1,11 +1,11 @@
 import { StillError } from '../errors.js';
 import { type Name, nameToText } from '../name.js';
 import type { StoredFile } from '../stores/store.js';
-import type { BackupNode } from './backup-node.js';
 import { fileAttributes, type LayoutContext, shortly } from './context.js';
 import type { FileNode, NodeAttributes, OpenFile } from './node.js';
-import type { OpenedBackup } from './opened-backups.js';
 import { openDisk } from './raw-file.js';
+import type { Still } from './still.js';
+import type { StillNode } from './still-node.js';
 
 /** A file of a backup as it lies in the store: `guest.conf`, `backup.log`, an archive. */
 export class StoredFileNode implements FileNode {
@@ -16,7 +16,7 @@ export class StoredFileNode implements FileNode {
   constructor(
     context: LayoutContext,
     readonly path: Name,
-    readonly parent: BackupNode,
+    readonly parent: StillNode<StoredFile>,
     name: Name,
   ) {
     this.#context = context;
@@ -30,18 +30,18 @@ export class StoredFileNode implements FileNode {
   }
 
   async open(signal: AbortSignal): Promise<OpenFile> {
-    const { opened, file } = await this.#found(signal);
-    const key = `${opened.key}\0${this.#name}`;
+    const { still, file } = await this.#found(signal);
+    const key = `${still.key}\0${this.#name}`;
     return openDisk(
       await this.#context.files.borrow(key, (opening) => file.open(opening), signal),
       'refresh',
     );
   }
 
-  async #found(signal: AbortSignal): Promise<{ opened: OpenedBackup; file: StoredFile }> {
-    const opened = await this.parent.opened(signal);
-    const file = opened.files.get(this.#name);
-    if (file) return { opened, file };
+  async #found(signal: AbortSignal): Promise<{ still: Still; file: StoredFile }> {
+    const still = await this.parent.still(signal);
+    const file = still.files.get(this.#name);
+    if (file) return { still, file };
     throw new StillError('ESTALE', `${nameToText(this.#name)} has left ${nameToText(this.parent.path)}`);
   }
 }

@@ -34,6 +34,11 @@ export interface Opened {
    * open on. direct: the kernel does not cache; every read arrives here.
    */
   readonly cache: 'keep' | 'refresh' | 'direct';
+  /**
+   * Bytes: how much there is to read by this handle, where the file may come to be longer or shorter while it is open.
+   * Only where the kernel does not cache.
+   */
+  readonly size?: number;
   /** A descriptor whose bytes are the file's, for the kernel to read directly. It stays open until `release`. */
   readonly passthrough?: number;
 }

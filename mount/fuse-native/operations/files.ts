@@ -26,8 +26,8 @@ export function openFile(
     if (access !== 'read' && (mount.readOnly || !(tree.write || tree.discard))) {
       throw new StillError('EROFS', `${path} can't be opened for writing`);
     }
-    const { handle } = await tree.open(node.inode, access, signal);
-    const file = { node, handle, letGo: mount.forest.hold(node) };
+    const { handle, size } = await tree.open(node.inode, access, signal);
+    const file = { node, handle, size, letGo: mount.forest.hold(node) };
     if (!signal.aborted) return mount.files.add(file);
     // Whoever asked has been told that it failed.
     await closeFile(file);
@@ -42,11 +42,11 @@ export async function readFile(
   range: { readonly number: number; readonly offset: number; readonly length: number },
   signal: AbortSignal,
 ): Promise<Uint8Array> {
-  const { node, handle } = mount.files.get(range.number);
+  const { node, handle, size } = mount.files.get(range.number);
   const { tree } = node.planted;
   // Not libfuse's memory: a tree may write to its target after the answer.
   const target = Buffer.allocUnsafe(range.length);
-  const read = { tree, inode: node.inode, handle, offset: range.offset, path: () => path };
+  const read = { tree, inode: node.inode, handle, size, offset: range.offset, path: () => path };
   return target.subarray(0, await readWhole(read, target, signal));
 }
 

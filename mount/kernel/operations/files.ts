@@ -102,7 +102,9 @@ const read: Operation = async (state, node, body, signal) => {
   const { inode } = file.node;
   const path = (): string => state.forest.pathOf(node);
   const target = buffer.subarray(replyHeaderBytes);
-  const length = await readWhole({ tree, inode, handle: file.opened.handle, offset, path }, target, signal);
+  const { handle: opened, size: openedSize } = file.opened;
+  const wanted = { tree, inode, handle: opened, size: openedSize, offset, path };
+  const length = await readWhole(wanted, target, signal);
   const delivered = (): void => state.buffers.giveBack(buffer);
   return { message: buffer.subarray(0, replyHeaderBytes + length), delivered };
 };

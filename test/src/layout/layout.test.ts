@@ -85,7 +85,7 @@ describe('the folders', () => {
   it('keep others out unless they are let in', async () => {
     const closed = layoutOf(new MemoryStore('nas'));
     expect(await find(closed, 'backups')).toMatchObject({ permissions: 0o700, uid: process.geteuid?.() });
-    const open = openLayout({ stores: [], log: silent, openToOthers: true });
+    const open = openLayout({ stores: [new MemoryStore('nas')], log: silent, openToOthers: true });
     trees.push(open);
     expect(await find(open, 'backups')).toMatchObject({ permissions: 0o755 });
   });
