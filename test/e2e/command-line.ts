@@ -1,9 +1,9 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { execa, type ResultPromise } from 'execa';
 import { mountAt, mountTable } from '../../src/cli/mount-table.js';
+import { builtCommand as command } from '../built-command.js';
 
-/** The built command, for `node`. */
-export const command = new URL('../../dist/src/cli/stillfs.cjs', import.meta.url).pathname;
+export { builtCommand as command } from '../built-command.js';
 
 const quiet = { reject: false, stdin: 'ignore' } as const;
 
