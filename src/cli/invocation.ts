@@ -1,5 +1,5 @@
 import { Option } from 'commander';
-import { defaultConfigFile } from '../config/settings.js';
+import { defaultConfigFile, defaultStateFolder } from '../config/settings.js';
 import type { ExitCode } from './exit-code.js';
 
 /** One run of the program: what it was called with, and what came of it. */
@@ -23,6 +23,19 @@ export function storeOption(): Option {
     '--store <[NAME=]DIR>',
     'a folder of backups; NAME is the last part of DIR unless given; may be repeated',
   ).argParser(collected);
+}
+
+/** `--guest id=…,qmp=…,fleecing=…`, as often as wanted, as several commands take it. */
+export function guestOption(): Option {
+  return new Option(
+    '--guest <id=ID,qmp=SOCKET,fleecing=DIR,…>',
+    'a running VM; more keys as in the configuration: agent, conf, disks, readable…; may be repeated',
+  ).argParser(collected);
+}
+
+/** `--state DIR`. */
+export function stateOption(): Option {
+  return new Option('--state <dir>', `where snapshots are written down (default: ${defaultStateFolder})`);
 }
 
 /** Gathers the values of an option that may be repeated. */

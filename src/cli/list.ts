@@ -7,11 +7,11 @@ import { openLog } from '../log.js';
 import { nameToText } from '../name.js';
 import type { BackupReference, BackupStore } from '../stores/store.js';
 import type { Time } from '../time.js';
+import { columns } from './columns.js';
 import { ExitCode } from './exit-code.js';
 import { configOption, type Invocation, storeOption } from './invocation.js';
 import { realStore } from './mountpoint.js';
 import { closeStores, openStores } from './open-stores.js';
-import { printable } from './printable.js';
 
 /** What `list --json` prints. Keys may be added to it, never changed. Text that is not UTF-8 holds U+FFFD. */
 export interface Listing {
@@ -136,16 +136,5 @@ function table(listing: Listing): string {
       }
     }
   }
-  const printed = rows.map((row) => row.map(printable));
-  const widths =
-    rows[0]?.map((_, column) => Math.max(...printed.map((row) => row[column]?.length ?? 0))) ?? [];
-  return printed
-    .map(
-      (row) =>
-        `${row
-          .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-          .join('  ')
-          .trimEnd()}\n`,
-    )
-    .join('');
+  return columns(rows);
 }

@@ -3,12 +3,14 @@ import { Command, CommanderError } from 'commander';
 import { z } from 'zod';
 import { hasCode, messageOf } from '../errors.js';
 import { exitNow } from '../posix/exit.js';
+import { chainCommand } from './chain.js';
 import { ExitCode, exitCodeOf, exitCodesHelp } from './exit-code.js';
 import type { Invocation } from './invocation.js';
 import { listCommand } from './list.js';
 import { mountCommand } from './mount.js';
 import { mountHelperArguments } from './mount-helper.js';
 import { printable } from './printable.js';
+import { snapshotCommand } from './snapshot.js';
 import { umountCommand } from './umount.js';
 
 const programHelp = `${exitCodesHelp}
@@ -16,9 +18,10 @@ const programHelp = `${exitCodesHelp}
 Examples:
   stillfs mount --store /var/backups /mnt/backups
   stillfs list --store /var/backups
+  stillfs snapshot take 100 nightly@monday
   stillfs help mount`;
 
-const commands = ['mount', 'umount', 'list', 'help'];
+const commands = ['mount', 'umount', 'list', 'snapshot', 'chain', 'help'];
 
 /** Runs the program and ends the process. */
 export async function main(argv: readonly string[]): Promise<never> {
@@ -50,7 +53,7 @@ async function program(invocation: Invocation): Promise<Command> {
     .exitOverride()
     .showSuggestionAfterError()
     .addHelpText('after', programHelp);
-  for (const make of [mountCommand, umountCommand, listCommand]) {
+  for (const make of [mountCommand, umountCommand, listCommand, snapshotCommand, chainCommand]) {
     program.addCommand(make(invocation).copyInheritedSettings(program));
   }
   return program;

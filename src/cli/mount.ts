@@ -6,7 +6,14 @@ import { type Logger, openLog } from '../log.js';
 import { readinessOption, starter, startInBackground } from './background.js';
 import { ExitCode, exitCodeOf } from './exit-code.js';
 import { type FstabOptions, parseFstabOptions } from './fstab-options.js';
-import { collected, configOption, type Invocation, storeOption } from './invocation.js';
+import {
+  collected,
+  configOption,
+  guestOption,
+  type Invocation,
+  stateOption,
+  storeOption,
+} from './invocation.js';
 import { readyMountpoint } from './mountpoint.js';
 import { serve } from './serve.js';
 import { stopSignals } from './stop-signals.js';
@@ -15,6 +22,8 @@ import { queueDepths } from './thread-pool.js';
 interface MountFlags {
   readonly config?: string;
   readonly store?: readonly string[];
+  readonly guest?: readonly string[];
+  readonly state?: string;
   readonly transport?: TransportName;
   readonly allowOther?: boolean;
   readonly openToOthers?: boolean;
@@ -26,13 +35,15 @@ interface MountFlags {
   readonly reportReadiness?: boolean;
 }
 
-/** `stillfs mount`: shows stores as one tree until the mount is ended. */
+/** `stillfs mount`: shows stores and guests as one tree until the mount is ended. */
 export function mountCommand(invocation: Invocation): Command {
   return new Command('mount')
-    .description('show stores of backups as one tree, mounted at MOUNTPOINT')
+    .description('show stores of backups and running guests as one tree, mounted at MOUNTPOINT')
     .argument('[MOUNTPOINT]', 'an empty folder; left out: the one of the configuration')
     .addOption(configOption())
     .addOption(storeOption())
+    .addOption(guestOption())
+    .addOption(stateOption())
     .addOption(
       new Option('--transport <name>', 'the way to the kernel (default: kernel)').choices(transports),
     )
@@ -56,12 +67,13 @@ export function mountCommand(invocation: Invocation): Command {
 }
 
 const mountHelp = `
-Stores named here stand in place of those of the configuration.
+Stores and guests named here stand in place of those of the configuration.
 Without --background, one line "mounted MOUNTPOINT" is printed once the tree answers; Ctrl-C ends the mount.
 
 Examples:
   stillfs mount --store /var/backups /mnt/backups
   stillfs mount --store nas=/net/nas/vm --store usb=/media/disk --background /mnt/backups
+  stillfs mount --guest id=100,qmp=/run/qemu/100.qmp,fleecing=/var/lib/fleecing /mnt/guests
   stillfs mount -o allow_other,store=/var/backups /mnt/backups`;
 
 async function mount(
@@ -76,9 +88,9 @@ async function mount(
   if (target === undefined) {
     throw new ConfigError(['no MOUNTPOINT: give one, or set mount.mountpoint in the configuration']);
   }
-  if (settings.stores.length === 0) {
+  if (settings.stores.length + settings.guests.length === 0) {
     throw new ConfigError([
-      `no store: give --store DIR, or set stores in ${flags.config ?? fstab.config ?? defaultConfigFile}`,
+      `nothing to show: give --store DIR or --guest …, or set stores or guests in ${flags.config ?? fstab.config ?? defaultConfigFile}`,
     ]);
   }
   const logFile = flags.logFile ?? fstab.logFile;
@@ -91,7 +103,7 @@ async function mount(
   const log = openLog(settings.logLevel);
   if (flags.reportReadiness || !flags.background) return serveHere(settings, target, flags, log);
 
-  await readyMountpoint(target, settings.stores, log);
+  await readyMountpoint(target, settings, log);
   const [command = 'mount', ...rest] = invocation.args;
   return startInBackground([command, readinessOption, ...rest], {
     mountpoint: target,
@@ -108,6 +120,8 @@ function said(mountpoint: string | undefined, flags: MountFlags, fstab: FstabOpt
   const openToOthers = flags.openToOthers ?? fstab.openToOthers;
   return {
     stores: [...(flags.store ?? []), ...fstab.stores],
+    guests: flags.guest ?? [],
+    ...(flags.state !== undefined && { state: flags.state }),
     ...(config !== undefined && { config }),
     ...(mountpoint !== undefined && { mountpoint }),
     ...(transport !== undefined && { transport }),
@@ -139,7 +153,7 @@ async function serveHere(
     if (waiting) process.chdir('/');
     const exitCode = await serve({
       settings,
-      mountpoint: await readyMountpoint(target, settings.stores, log),
+      mountpoint: await readyMountpoint(target, settings, log),
       source: flags.source ?? sourceOf(settings),
       log,
       stop,

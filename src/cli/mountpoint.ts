@@ -1,6 +1,6 @@
 import { opendir, readlink, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import type { StoreSettings } from '../config/settings.js';
+import type { Settings, StoreSettings } from '../config/settings.js';
 import { hasCode, messageOf } from '../errors.js';
 import type { Logger } from '../log.js';
 import { CommandError, ExitCode } from './exit-code.js';
@@ -54,7 +54,7 @@ async function refuseUnlessFuseDevice(path: string): Promise<void> {
  */
 export async function readyMountpoint(
   path: string,
-  stores: readonly StoreSettings[],
+  { stores, guests, state }: Pick<Settings, 'stores' | 'guests' | 'state'>,
   log: Logger,
 ): Promise<string> {
   if (isDescriptor(path)) {
@@ -77,6 +77,9 @@ export async function readyMountpoint(
     );
   }
   for (const store of stores) refuseOverlap(real, store, await realStore(store));
+  for (const { id, fleecing } of guests)
+    await refuseWithin(real, `the fleecing folder of guest ${id}`, fleecing);
+  if (guests.length > 0) await refuseWithin(real, 'the state folder', state);
   await refuseUnlessEmpty(path, real);
   return real;
 }
@@ -124,6 +127,16 @@ function refuseOverlap(mountpoint: string, store: StoreSettings, storePath: stri
       `the store "${store.name}" (${storePath}) lies in ${mountpoint}: the mount would hide it; choose a folder elsewhere`,
     );
   }
+}
+
+/** What a running guest's snapshot needs must not wait for the mount that serves it. */
+async function refuseWithin(mountpoint: string, what: string, path: string): Promise<void> {
+  const real = await realpath(path).catch(() => resolve(path));
+  if (!isWithin(real, mountpoint)) return;
+  throw new CommandError(
+    ExitCode.usage,
+    `${what} (${path}) lies in ${mountpoint}: the mount would hide it; choose a folder elsewhere`,
+  );
 }
 
 async function refuseUnlessEmpty(path: string, real: string): Promise<void> {

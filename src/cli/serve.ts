@@ -4,6 +4,7 @@ import type { Mounted, Transport } from '../../mount/transport.js';
 import type { TransportName } from '../config/schema.js';
 import type { Settings } from '../config/settings.js';
 import { hasCode, messageOf } from '../errors.js';
+import type { GuestSource } from '../guests/guest.js';
 import { openLayout } from '../layout/layout.js';
 import type { Logger } from '../log.js';
 import type { BackupStore } from '../stores/store.js';
@@ -13,6 +14,7 @@ import { serverTitle } from './mount-server.js';
 import { mountAt, mountTable } from './mount-table.js';
 import { mountUsers, named } from './mount-users.js';
 import { isDescriptor } from './mountpoint.js';
+import { closeGuests, openGuests } from './open-guests.js';
 import { closeStores, openStores } from './open-stores.js';
 import { aborted, type StopSignals } from './stop-signals.js';
 
@@ -37,12 +39,13 @@ export async function serve(serving: Serving): Promise<ExitCode> {
   const { settings, log, stop } = serving;
   const transport = await transportNamed(settings.transport);
   const stores = await openStores(settings.stores, log, stop.asked);
-  const tree = openLayout({ stores, log, openToOthers: settings.openToOthers });
+  const guests = openGuests(settings.guests, settings.state, log);
+  const tree = openLayout({ stores, guests, log, openToOthers: settings.openToOthers });
   try {
     stop.asked.throwIfAborted();
     return await serveTree(tree, transport, serving);
   } finally {
-    await close(tree, stores, serving);
+    await close(tree, stores, guests, serving);
   }
 }
 
@@ -106,7 +109,14 @@ async function end(mounted: Mounted, { mountpoint, log, stop }: Serving): Promis
   await mounted.unmount({ force: true });
 }
 
-async function close(tree: Tree, stores: readonly BackupStore[], { log, stop }: Serving): Promise<void> {
+async function close(
+  tree: Tree,
+  stores: readonly BackupStore[],
+  guests: readonly GuestSource[],
+  { log, stop }: Serving,
+): Promise<void> {
+  // Their keepers go on where they take longer; nobody is left frozen.
+  await Promise.race([closeGuests(guests, log), aborted(stop.forced)]);
   const timeout = new AbortController();
   const late = delay(closingMilliseconds, 'late', { signal: timeout.signal }).catch(() => 'late');
   const closed = tree

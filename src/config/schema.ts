@@ -1,9 +1,7 @@
 import { z } from 'zod';
+import { guestSchema, plainName, plainNameRule } from './guest-schema.js';
 
-/** What a store, like a chain or a snapshot, may be called: it becomes a folder's name and part of commands. */
-export const storeName = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
-export const storeNameRule =
-  'a name of letters, digits, ".", "_" and "-", at most 63, that begins with a letter or digit';
+export { plainName as storeName, plainNameRule as storeNameRule };
 
 export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 export type LogLevel = (typeof logLevels)[number];
@@ -28,7 +26,9 @@ const store = z.strictObject({
 
 /** The shape of a configuration file. */
 export const fileSchema = z.strictObject({
-  stores: z.record(z.string().regex(storeName, storeNameRule), store).optional(),
+  stores: z.record(z.string().regex(plainName, plainNameRule), store).optional(),
+  guests: z.array(guestSchema).optional(),
+  state: path.optional(),
   mount: z
     .strictObject({
       mountpoint: path.optional(),

@@ -3,6 +3,7 @@ import { access } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
 import { hasCode } from '../errors.js';
 import { ConfigError, readConfigFile } from './file.js';
+import { type GuestSettings, guestsOf, guestsSaid } from './guest-settings.js';
 import {
   type FileConfig,
   type IdRange,
@@ -14,6 +15,8 @@ import {
 
 /** Where the configuration is looked for when nobody names another. It need not be there. */
 export const defaultConfigFile = '/etc/stillfs/config.yaml';
+/** Where snapshots of running guests are written down. */
+export const defaultStateFolder = '/var/lib/stillfs';
 
 export interface StoreSettings {
   readonly name: string;
@@ -27,6 +30,9 @@ export interface StoreSettings {
 /** What a command is to do, from the command line and the configuration file together. */
 export interface Settings {
   readonly stores: readonly StoreSettings[];
+  readonly guests: readonly GuestSettings[];
+  /** An absolute path. */
+  readonly state: string;
   /** An absolute path. */
   readonly mountpoint?: string;
   readonly transport: TransportName;
@@ -41,6 +47,9 @@ export interface Said {
   readonly config?: string;
   /** `DIR` or `NAME=DIR`. */
   readonly stores?: readonly string[];
+  /** `id=…,qmp=…,fleecing=…` and more. */
+  readonly guests?: readonly string[];
+  readonly state?: string;
   readonly mountpoint?: string;
   readonly transport?: TransportName;
   readonly allowOther?: boolean;
@@ -50,8 +59,9 @@ export interface Said {
 }
 
 /**
- * Joins the command line and the configuration file. What the command line says wins; stores that it names stand in
- * place of all the file's. Throws a ConfigError.
+ * Joins the command line and the configuration file. What the command line says wins; stores and guests that it names
+ * stand in place of all the file's. A mount with running guests takes snapshots, so it is read-write unless something else
+ * is said. Throws a ConfigError.
  */
 export async function settingsFrom(said: Said): Promise<Settings> {
   const file = said.config ?? ((await isThere(defaultConfigFile)) ? defaultConfigFile : undefined);
@@ -59,13 +69,18 @@ export async function settingsFrom(said: Said): Promise<Settings> {
   const folder = file === undefined ? '.' : dirname(file);
   const mountpoint =
     said.mountpoint ?? (config.mount?.mountpoint && besides(folder, config.mount.mountpoint));
+  const namesAny = (said.stores?.length ?? 0) + (said.guests?.length ?? 0) > 0;
+  const guests = namesAny ? guestsSaid(said.guests ?? []) : guestsOf(config.guests ?? [], folder);
   return {
-    stores: said.stores?.length ? storesSaid(said.stores) : storesOf(config, folder),
+    stores: namesAny ? storesSaid(said.stores ?? []) : storesOf(config, folder),
+    guests,
+    state:
+      said.state === undefined ? besides(folder, config.state ?? defaultStateFolder) : resolve(said.state),
     ...(mountpoint !== undefined && { mountpoint: resolve(mountpoint) }),
     transport: said.transport ?? config.mount?.transport ?? 'kernel',
     allowOther: said.allowOther ?? config.mount?.allowOther ?? false,
     openToOthers: said.openToOthers ?? config.mount?.openToOthers ?? false,
-    readOnly: said.readOnly ?? config.mount?.readOnly ?? true,
+    readOnly: said.readOnly ?? config.mount?.readOnly ?? guests.length === 0,
     logLevel: said.logLevel ?? config.log?.level ?? 'info',
   };
 }

@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { alternate, type Contender } from './measure.js';
+import { contenders, randomRead, row, sequentialRead } from './file-reads.js';
 import { nbdfuse, peakMemory, type Running, stillfs, storageDaemonFuse } from './mounts.js';
 import type { Row } from './report.js';
 
@@ -48,17 +48,6 @@ export async function* diskReads(folder: string, mebibytes: number, rounds: numb
   }
 }
 
-async function row(title: string, unit: string, all: readonly Contender[], rounds: number): Promise<Row> {
-  return { title, unit, higherIsBetter: true, measured: await alternate(all, rounds) };
-}
-
-function contenders(
-  files: Readonly<Record<string, string>>,
-  read: (file: string) => Promise<number>,
-): Contender[] {
-  return Object.entries(files).map(([name, file]) => ({ name, run: () => read(file) }));
-}
-
 async function memory(format: string, own: Running, nbd: Running, daemon: Running): Promise<Row> {
   const measured = [];
   for (const [name, { pid }] of [
@@ -70,35 +59,4 @@ async function memory(format: string, own: Running, nbd: Running, daemon: Runnin
     measured.push({ name, median: peak, all: [peak] });
   }
   return { title: `${format}, peak memory`, unit: 'MiB', higherIsBetter: false, measured };
-}
-
-/** MB/s of reading a whole file, its own cached pages dropped before. */
-async function sequentialRead(file: string, direct: boolean): Promise<number> {
-  await execa('dd', [`if=${file}`, 'of=/dev/null', 'iflag=nocache', 'count=0', 'status=none']);
-  const { stderr } = await execa(
-    'dd',
-    [`if=${file}`, 'of=/dev/null', 'bs=1M', ...(direct ? ['iflag=direct'] : [])],
-    {
-      env: { LC_ALL: 'C' },
-    },
-  );
-  const [, bytes, time] = /(\d+) bytes .* copied, ([\d.]+) s/.exec(stderr) ?? [];
-  return Number(bytes) / 1e6 / Number(time);
-}
-
-/** Random 4 KiB reads a second, for two seconds; fio drops the file's cached pages before. */
-async function randomRead(file: string, direct: boolean, jobs: number): Promise<number> {
-  const { stdout } = await execa('fio', [
-    ...['--name=random', `--filename=${file}`, '--rw=randread', '--bs=4k', '--ioengine=psync', '--readonly'],
-    ...[
-      `--direct=${direct ? 1 : 0}`,
-      '--runtime=2',
-      '--time_based',
-      `--numjobs=${jobs}`,
-      '--group_reporting',
-    ],
-    '--output-format=json',
-  ]);
-  const report: { jobs: Array<{ read: { iops: number } }> } = JSON.parse(stdout.slice(stdout.indexOf('{')));
-  return report.jobs[0]?.read.iops ?? Number.NaN;
 }

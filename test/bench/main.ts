@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { diskReads } from './disk-reads.js';
 import { folderReads } from './folder-reads.js';
+import { liveReads } from './live-reads.js';
 import { mountTimes } from './mount-time.js';
 import { machine, type Report, rowAsText } from './report.js';
 
@@ -22,6 +23,7 @@ try {
   process.stdout.write(`${report.machine}, Node ${report.node}, medians of ${rounds}\n\n`);
   const parts = {
     disks: () => diskReads(folder, values.short ? 128 : 1024, rounds),
+    live: () => liveReads(values.short ? 128 : 1024, rounds),
     folders: () => folderReads(folder, values.short ? 5_000 : 100_000, rounds),
     mounting: async () => [
       await mountTimes(folder, values.short ? [100, 1000] : [100, 1000, 10_000], rounds),

@@ -3,8 +3,7 @@ import { access, mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { execa } from 'execa';
-
-const command = new URL('../../src/cli/stillfs.cjs', import.meta.url).pathname;
+import { builtCommand } from '../built-command.js';
 
 /** A running peer or stillfs. */
 export interface Running {
@@ -15,7 +14,7 @@ export interface Running {
 }
 
 /** Starts a program and waits until `ready` says so. */
-async function start(
+export async function start(
   program: string,
   args: readonly string[],
   path: string,
@@ -38,7 +37,7 @@ async function start(
   };
 }
 
-const exists = (path: string): Promise<boolean> =>
+export const exists = (path: string): Promise<boolean> =>
   access(path).then(
     () => true,
     () => false,
@@ -47,7 +46,7 @@ const exists = (path: string): Promise<boolean> =>
 /** Mounts a store with stillfs. `path` is the mountpoint. */
 export async function stillfs(store: string, mountpoint: string, ...options: string[]): Promise<Running> {
   await mkdir(mountpoint, { recursive: true });
-  const args = [command, 'mount', ...options, '--store', `store=${store}`, mountpoint];
+  const args = [builtCommand, 'mount', ...options, '--store', `store=${store}`, mountpoint];
   return start(process.execPath, args, mountpoint, () => exists(join(mountpoint, 'backups')));
 }
 

@@ -3,9 +3,9 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
+import { builtCommand } from '../built-command.js';
 
 const run = promisify(execFile);
-const command = new URL('../../dist/src/cli/stillfs.cjs', import.meta.url).pathname;
 
 /** A temporary folder and, while it is mounted, a stillfs process that serves the mount in it. */
 export class ServedMount {
@@ -19,7 +19,7 @@ export class ServedMount {
 
   /** Runs `stillfs mount` with these options, and resolves when the command says that it has. */
   async serve(options: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<void> {
-    const args = [command, 'mount', ...options, this.mountpoint];
+    const args = [builtCommand, 'mount', ...options, this.mountpoint];
     const stdio: ['ignore', 'pipe', 'pipe'] = ['ignore', 'pipe', 'pipe'];
     const child = spawn(process.execPath, args, { stdio, env: { ...process.env, ...env } });
     this.#process = child;

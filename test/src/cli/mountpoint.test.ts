@@ -17,7 +17,8 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true }));
 
-const ready = (path: string): Promise<string> => readyMountpoint(path, [store], silent);
+const ready = (path: string): Promise<string> =>
+  readyMountpoint(path, { stores: [store], guests: [], state: join(folder, 'state') }, silent);
 
 describe('a mountpoint', () => {
   it('is an empty folder outside of all stores, by its real path', async () => {
