@@ -42,7 +42,11 @@ export class Changes {
 
   /** Everything known of a backup or a snapshot may be other than before. */
   below(path: Name): void {
-    for (const inode of this.#table().below(path)) this.#tell({ kind: 'inode', inode });
+    for (const inode of this.#table().below(path)) {
+      const node = this.#table().node(inode);
+      if (node instanceof TextFile) node.expire();
+      this.#tell({ kind: 'inode', inode });
+    }
   }
 
   /** A backup or a snapshot has other problems than before. */

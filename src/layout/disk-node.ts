@@ -55,6 +55,12 @@ export abstract class DiskNode implements FileNode {
   protected async borrow(signal: AbortSignal): Promise<DiskLoan> {
     const { still, disk } = await this.#found(signal);
     const loan = await this.context.disks.borrow(still, disk, signal);
+    if (still.ended) {
+      // It ended while its disk was being opened.
+      loan.release();
+      this.context.disks.drop(still);
+      throw new StillError('EIO', `the snapshot of ${nameToText(this.path)} has ended`);
+    }
     return { ...loan, still, disk, key: keyOf(still, disk) };
   }
 
