@@ -163,9 +163,8 @@ async function serveHere(
   } catch (error) {
     await waiting?.failed(error, exitCodeOf(error));
     throw error;
-  } finally {
-    stop.release();
   }
+  // The signals stay ours: the process ends next, and one that comes so late must not change its exit code.
 }
 
 function sourceOf({ stores }: Settings): string {
