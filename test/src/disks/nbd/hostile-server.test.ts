@@ -311,6 +311,14 @@ describe('a reply to a read', () => {
       },
       /data that it has sent before/,
     ],
+    'with a chunk within another': [
+      (client, asked) => {
+        client.data(asked, 4096, Buffer.alloc(2048), false);
+        client.data(asked, 5000, Buffer.alloc(10), false);
+        client.data(asked, 6144, Buffer.alloc(2048));
+      },
+      /data that it has sent before/,
+    ],
     'with empty data chunks without end': [
       (client, asked) => client.sayForEver(Buffer.concat([client.header(asked, 1, 8, false), wire([0, 8])])),
       /data of 8 bytes with their offset/,
@@ -727,9 +735,17 @@ describe('a lost connection', () => {
 
 describe('closing', () => {
   test('fails what is under way, and does not wait for a server that says nothing', async () => {
-    const opened = await diskAnswered((client) => client.pause());
+    let deaf: () => void = () => undefined;
+    const isDeaf = new Promise<void>((resolve) => {
+      deaf = resolve;
+    });
+    const opened = await diskAnswered((client) => {
+      client.pause();
+      deaf();
+    });
     const read = opened.read(0, Buffer.alloc(512));
     read.catch(() => undefined);
+    await isDeaf;
     await opened.close();
     await expect(read).rejects.toMatchObject({ code: 'EBADF' });
     await expect(opened.read(0, Buffer.alloc(512))).rejects.toMatchObject({ code: 'EBADF' });
