@@ -1,7 +1,7 @@
 import { type Name, nameToText } from '../../name.js';
 import type { Disk } from '../disk.js';
 import { openRawImage } from '../raw/raw-image.js';
-import { translatedImage } from '../storage-daemon/storage-daemon.js';
+import { translatedImage } from '../storage-daemon/translated-image.js';
 import type { StoreFolder } from '../store-folder.js';
 import type { Checked } from './check.js';
 import { unending } from './unending.js';

@@ -1,4 +1,3 @@
-import type { Disk } from '../../disks/disk.js';
 import { openNbdDisk } from '../../disks/nbd/nbd-disk.js';
 import { messageOf, StillError } from '../../errors.js';
 import type { Logger } from '../../log.js';
@@ -6,12 +5,12 @@ import { nameFromText } from '../../name.js';
 import { type Time, timeFromDate } from '../../time.js';
 import type { GuestFile, Outcome, Snapshot, SnapshotDisk, SnapshotName } from '../guest.js';
 import type { Built } from './building.js';
+import { CapturedDisk, type CapturedDiskFacts } from './captured-disk.js';
 import type { ChainPlan } from './chain-plan.js';
 import type { Drive, OmittedDrive } from './drives.js';
 import type { FleecingImage } from './fleecing-image.js';
 import { closeAll } from './keeper/ending.js';
 import { Keeper } from './keeper/keeper.js';
-import { LiveDisk, type LiveDiskFacts } from './live-disk.js';
 import type { QemuGuestSettings } from './settings.js';
 import type { RecordedDisk, SnapshotRecord } from './snapshot-record.js';
 import type { SnapshotFile } from './state/snapshot-file.js';
@@ -49,9 +48,9 @@ export interface SnapshotContext {
   readonly settings: QemuGuestSettings;
   readonly log: Logger;
   /** It says something else of itself than before. */
-  readonly changed: (snapshot: QemuSnapshot) => void;
+  readonly changed: (snapshot: Snapshot) => void;
   /** It is being ended: its name is free. */
-  readonly gone: (snapshot: QemuSnapshot) => void;
+  readonly gone: (snapshot: Snapshot) => void;
 }
 
 /** An open snapshot of a running VM. */
@@ -65,9 +64,9 @@ export class QemuSnapshot implements Snapshot {
   readonly #file: SnapshotFile;
   readonly #settings: QemuGuestSettings;
   readonly #log: Logger;
-  readonly #changed: (snapshot: QemuSnapshot) => void;
-  readonly #gone: (snapshot: QemuSnapshot) => void;
-  readonly #live: readonly LiveDisk[];
+  readonly #changed: (snapshot: Snapshot) => void;
+  readonly #gone: (snapshot: Snapshot) => void;
+  readonly #live: readonly CapturedDisk[];
   readonly #watch: NodeJS.Timeout;
   #keeper: Keeper;
   #outcome: Outcome = 'pending';
@@ -75,7 +74,7 @@ export class QemuSnapshot implements Snapshot {
   #broken: string | undefined;
   #letGo: Promise<readonly string[]> | undefined;
 
-  private constructor(taken: Taken, live: readonly LiveDisk[], context: SnapshotContext) {
+  private constructor(taken: Taken, live: readonly CapturedDisk[], context: SnapshotContext) {
     this.id = taken.record.id;
     this.name = taken.name;
     this.time = timeFromDate(new Date(taken.built.instant));
@@ -91,7 +90,7 @@ export class QemuSnapshot implements Snapshot {
     this.disks = taken.disks.map(({ drive }, index) => ({
       name: nameFromText(drive.name),
       size: drive.sizeBytes,
-      open: async () => lent(this.#disk(index)),
+      open: async () => this.#disk(index).lent(),
     }));
     this.#watchKeeper(taken.keeper);
     this.#watch = setInterval(() => void this.#lookAfter(), watchMilliseconds);
@@ -103,14 +102,14 @@ export class QemuSnapshot implements Snapshot {
    * the snapshot is the caller's to undo.
    */
   static async open(taken: Taken, context: SnapshotContext, signal: AbortSignal): Promise<QemuSnapshot> {
-    const live: LiveDisk[] = [];
+    const live: CapturedDisk[] = [];
     let snapshot: QemuSnapshot | undefined;
     const unopened = [...taken.disks];
     try {
       for (let disk = unopened.shift(); disk; disk = unopened.shift()) {
         const { name } = disk.drive;
         live.push(
-          await openLive(disk, taken.built.granuleBytes[live.length] ?? 0, signal, {
+          await openCaptured(disk, taken.built.granuleBytes[live.length] ?? 0, signal, {
             broken: () => snapshot?.brokenBy,
             failed: (error) => snapshot?.breakOff(`QEMU no longer gives ${name}: ${messageOf(error)}`),
           }),
@@ -218,7 +217,7 @@ export class QemuSnapshot implements Snapshot {
       );
   }
 
-  #disk(index: number): LiveDisk {
+  #disk(index: number): CapturedDisk {
     const disk = this.#live[index];
     if (!disk || this.#broken !== undefined)
       throw new StillError('EIO', `${this.name.folder} can't be read: ${this.#broken}`);
@@ -293,12 +292,12 @@ export class QemuSnapshot implements Snapshot {
   }
 }
 
-async function openLive(
+async function openCaptured(
   { drive, plan, recorded, sockets }: TakenDisk,
   granuleBytes: number,
   signal: AbortSignal,
-  events: Pick<LiveDiskFacts, 'broken' | 'failed'>,
-): Promise<LiveDisk> {
+  events: Pick<CapturedDiskFacts, 'broken' | 'failed'>,
+): Promise<CapturedDisk> {
   const exported = await openNbdDisk(
     {
       address: { descriptors: sockets },
@@ -313,21 +312,10 @@ async function openLive(
   );
   const { limited } = recorded;
   const { baseSizeBytes } = plan;
-  return new LiveDisk(exported, { name: drive.name, granuleBytes, limited, baseSizeBytes, ...events });
+  return new CapturedDisk(exported, { name: drive.name, granuleBytes, limited, baseSizeBytes, ...events });
 }
 
 function dirtyBytes(drive: Drive, { mode, baseSizeBytes }: ChainPlan, counted: number | null): number {
   if (mode !== 'reuse' || counted === null) return drive.sizeBytes;
   return Math.min(counted + drive.sizeBytes - (baseSizeBytes ?? drive.sizeBytes), drive.sizeBytes);
-}
-
-/** The disk as a user gets it, who may close it; the connections stay. */
-function lent(disk: LiveDisk): Disk {
-  return {
-    size: disk.size,
-    read: (offset, target, signal) => disk.read(offset, target, signal),
-    extents: (offset, length, signal) => disk.extents(offset, length, signal),
-    discard: (offset, length, signal) => disk.discard(offset, length, signal),
-    close: async () => undefined,
-  };
 }

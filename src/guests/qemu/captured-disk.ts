@@ -5,7 +5,7 @@ import { isAbort, StillError } from '../../errors.js';
 import { type Extent, joined } from '../../extents.js';
 import { GivenBack } from './given-back.js';
 
-export interface LiveDiskFacts {
+export interface CapturedDiskFacts {
   /** The hypervisor's name of the disk, for messages. */
   readonly name: string;
   readonly granuleBytes: number;
@@ -19,14 +19,14 @@ export interface LiveDiskFacts {
   readonly failed: (error: unknown) => void;
 }
 
-/** A running guest's disk as it was at the snapshot's instant, over QEMU's export of it. */
-export class LiveDisk implements Disk {
+/** A guest's disk as it was at the snapshot's instant, over QEMU's export of it. */
+export class CapturedDisk implements Disk {
   readonly size: number;
   readonly #exported: NbdDisk;
-  readonly #facts: LiveDiskFacts;
+  readonly #facts: CapturedDiskFacts;
   readonly #givenBack: GivenBack;
 
-  constructor(exported: NbdDisk, facts: LiveDiskFacts) {
+  constructor(exported: NbdDisk, facts: CapturedDiskFacts) {
     this.size = exported.size;
     this.#exported = exported;
     this.#facts = facts;
@@ -69,9 +69,19 @@ export class LiveDisk implements Disk {
     return this.#exported.lost;
   }
 
-  /** The connections belong to the snapshot. */
   async close(): Promise<void> {
     await this.#exported.close();
+  }
+
+  /** The disk as a user gets it, who may close it: the connections stay. */
+  lent(): Disk {
+    return {
+      size: this.size,
+      read: (offset, target, signal) => this.read(offset, target, signal),
+      extents: (offset, length, signal) => this.extents(offset, length, signal),
+      discard: (offset, length, signal) => this.discard(offset, length, signal),
+      close: async () => undefined,
+    };
   }
 
   #mustBeWhole(): void {

@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Disk } from '../../../../src/disks/disk.js';
 import { openForeignImage } from '../../../../src/disks/foreign/foreign-image.js';
-import { translatedImage } from '../../../../src/disks/storage-daemon/storage-daemon.js';
+import { translatedImage } from '../../../../src/disks/storage-daemon/translated-image.js';
 import { StoreFolder } from '../../../../src/disks/store-folder.js';
 import { StillError } from '../../../../src/errors.js';
 import { nameFromText } from '../../../../src/name.js';

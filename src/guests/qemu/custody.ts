@@ -1,0 +1,99 @@
+import { messageOf, StillError } from '../../errors.js';
+import type { Logger } from '../../log.js';
+import { Keeper } from './keeper/keeper.js';
+import { GuestState } from './state/guest-state.js';
+import { recordedSnapshots, SnapshotFile } from './state/snapshot-file.js';
+
+/** How long the keepers of a daemon that died may take to end. */
+const lockMilliseconds = 30_000;
+
+/**
+ * That this daemon alone works on a guest's snapshots: it has the lock of the guest's state folder, and has ended, or is
+ * ending, what is recorded there and not its own.
+ */
+export class Custody {
+  readonly #guest: string;
+  readonly #stateFolder: string;
+  readonly #log: Logger;
+  readonly #closing = new AbortController();
+  /** Keepers that end what an earlier daemon, or an attempt that failed, has left. */
+  readonly #mending = new Map<string, Keeper>();
+  #state: Promise<GuestState> | undefined;
+
+  constructor(guest: string, stateFolder: string, log: Logger) {
+    this.#guest = guest;
+    this.#stateFolder = stateFolder;
+    this.#log = log;
+  }
+
+  /** The guest's state, locked; EBUSY where another stillfs has it, and then it may be asked for again. */
+  state(): Promise<GuestState> {
+    if (!this.#state) {
+      const taking = this.#takeOver();
+      this.#state = taking;
+      taking.catch(() => {
+        if (this.#state === taking) this.#state = undefined;
+      });
+    }
+    return this.#state;
+  }
+
+  /**
+   * The same, with nothing left to be mended: a guest that was off may have bitmaps to be settled, one that did not
+   * answer more than that. EBUSY, with what is left.
+   */
+  async mended(): Promise<GuestState> {
+    const state = await this.state();
+    for (const id of await recordedSnapshots(state.folder)) {
+      const left = await this.end(new SnapshotFile(state.folder, id));
+      if (left.length === 0) continue;
+      const what = `an earlier snapshot of guest ${this.#guest} is not ended`;
+      throw new StillError('EBUSY', `${what}: ${left.join('; ')}`);
+    }
+    return state;
+  }
+
+  /** Ends a recorded snapshot by its outcome, and says what is left; its keeper goes on trying. */
+  async end(file: SnapshotFile): Promise<readonly string[]> {
+    const state = await this.state();
+    const record = await file.read();
+    if (!record) return [];
+    if (this.#mending.get(file.id)?.alive) return ['it is still being tried'];
+    const keeper = new Keeper(this.#guest, [state.lock], this.#log);
+    this.#mending.set(file.id, keeper);
+    void keeper.gone.then(() => this.#mending.delete(file.id));
+    return (await keeper.end(record)).left;
+  }
+
+  /** Keepers that still have something to do keep the lock. */
+  async close(): Promise<void> {
+    this.#closing.abort(new StillError('ECANCELED', 'the mount ends'));
+    await this.#state?.then(
+      (state) => state.close(),
+      () => undefined,
+    );
+  }
+
+  async #takeOver(): Promise<GuestState> {
+    const { signal } = this.#closing;
+    const state = await GuestState.open(this.#stateFolder, this.#guest, lockMilliseconds, signal);
+    // What is asked for meanwhile waits for `state`, so that nobody else ends these.
+    for (const id of await recordedSnapshots(state.folder)) {
+      const keeper = new Keeper(this.#guest, [state.lock], this.#log);
+      this.#mending.set(id, keeper);
+      void keeper.gone.then(() => this.#mending.delete(id));
+      const left = await this.#ended(keeper, new SnapshotFile(state.folder, id));
+      this.#log.warn({ guest: this.#guest, id, left }, 'ended a snapshot that was left by an earlier daemon');
+    }
+    return state;
+  }
+
+  async #ended(keeper: Keeper, file: SnapshotFile): Promise<readonly string[]> {
+    try {
+      const record = await file.read();
+      return record ? (await keeper.end(record)).left : [];
+    } catch (error) {
+      return [messageOf(error)];
+    }
+  }
+}
