@@ -22,16 +22,23 @@ export class FreshValue<T> {
   }
 
   async get(signal: AbortSignal): Promise<Fresh<T>> {
-    const left = (this.#known?.until ?? 0) - performance.now();
-    if (this.#known && left > 0) return { value: this.#known.value, freshSeconds: left / 1000 };
+    const known = this.#knownYet();
+    if (known) return known;
     if (!this.#working || this.#working.abandoned) this.#working = this.#begin();
-    return { value: await this.#working.wait(signal), freshSeconds: this.#milliseconds / 1000 };
+    const value = await this.#working.wait(signal);
+    // It may have expired while it was worked out.
+    return this.#knownYet() ?? { value, freshSeconds: 0 };
   }
 
   /** What is known is so no more, nor what is being worked out. */
   expire(): void {
     this.#known = undefined;
     this.#working = undefined;
+  }
+
+  #knownYet(): Fresh<T> | undefined {
+    const left = (this.#known?.until ?? 0) - performance.now();
+    return this.#known && left > 0 ? { value: this.#known.value, freshSeconds: left / 1000 } : undefined;
   }
 
   #begin(): SharedWait<T> {

@@ -27,7 +27,15 @@ for (const guest of guests) {
 }
 
 const tree = openLayout({ stores: [], guests, log });
-const mounted = await mount(tree, { mountpoint, source: 'guests', allowOther: false, readOnly: false, log });
+const mounted = await mount(tree, {
+  mountpoint,
+  source: 'guests',
+  allowOther: false,
+  readOnly: false,
+  log,
+  // Milliseconds that fuse-native waits for an answer, which 101 never gives.
+  ...(transport === 'fuse-native' && { limits: { usual: 2000, changing: 5000 } }),
+});
 process.on('message', () => {
   void Promise.all(guests.map((guest) => guest.close())).then(() => process.send?.('ended'));
 });
