@@ -24,6 +24,8 @@ export class TextFile implements FileNode {
   readonly type = 'file';
   readonly #context: LayoutContext;
   readonly #source: TextSource;
+  /** What was opened last, for a short time and as long as it is open: its reader is about to ask for its size. */
+  #opened: { readonly text: Text; readonly until: number } | undefined;
 
   constructor(
     context: LayoutContext,
@@ -36,19 +38,30 @@ export class TextFile implements FileNode {
   }
 
   async attributes(signal: AbortSignal): Promise<NodeAttributes> {
-    const { value, freshSeconds } = await this.#source.get(signal);
-    const size = value.bytes.length;
-    const { modified } = value;
-    return fileAttributes(this.#context, { size, allocated: size, modified, freshSeconds });
+    const opened = this.#opened && this.#opened.until > performance.now() ? this.#opened.text : undefined;
+    const { bytes, modified } = opened ?? (await this.#source.get(signal)).value;
+    // Nobody may keep a size that the next open does not have: readers believe it, and would read half a text.
+    const freshSeconds = 0;
+    return fileAttributes(this.#context, {
+      size: bytes.length,
+      allocated: bytes.length,
+      modified,
+      freshSeconds,
+    });
   }
 
   async open(signal: AbortSignal): Promise<OpenFile> {
-    const { bytes } = (await this.#source.get(signal)).value;
+    const text = (await this.#source.get(signal)).value;
+    const { bytes } = text;
+    const opened = { text, until: performance.now() + shortly * 1000 };
+    this.#opened = opened;
     return {
       cache: 'direct',
       size: bytes.length,
       read: async (offset, target) => (offset >= bytes.length ? 0 : bytes.copy(target, 0, offset)),
-      release: () => undefined,
+      release: () => {
+        if (this.#opened === opened) this.#opened = undefined;
+      },
     };
   }
 
