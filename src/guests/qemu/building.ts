@@ -6,11 +6,17 @@ import { addBitmap, disableBitmap, transaction } from './qmp/commands/dirty-bitm
 import { addNbdExport } from './qmp/commands/exports.js';
 import { startNbdServer } from './qmp/commands/nbd-server.js';
 import { qomSet } from './qmp/commands/object-tree.js';
-import { closeNamed, descriptorSetPath, passIntoSet, passNamed } from './qmp/commands/passed-descriptors.js';
+import {
+  closeNamed,
+  descriptorSetPath,
+  passIntoSet,
+  passNamed,
+  removeSet,
+} from './qmp/commands/passed-descriptors.js';
 import { cont, queryStatus, stop } from './qmp/commands/run-state.js';
 import type { QmpConnection } from './qmp/connection.js';
 import { QmpSchema } from './qmp/schema.js';
-import type { RecordedDisk, SnapshotRecord } from './snapshot-record.js';
+import { listenerName, type RecordedDisk, type SnapshotRecord } from './snapshot-record.js';
 
 /** What a snapshot is made of; descriptors are those of the process that makes it. */
 export interface Plan {
@@ -40,7 +46,6 @@ export interface Built {
 
 /** QEMU copies in clusters of this size, or of the fleecing image's if those are larger (block/copy-before-write.c). */
 const leastGranule = 65_536;
-const listenerName = 'stillfs-nbd';
 
 /**
  * Makes a snapshot: all that takes time first, then freeze, stop, the graph and the bitmaps, go on, thaw. Between freeze and
@@ -73,7 +78,8 @@ export async function build(
   });
   const granuleBytes = await granules(connection, record, signal);
 
-  await pausing();
+  // A guest that its administrator has paused stays so, whatever becomes of us.
+  if (running) await pausing();
   const freezing = performance.now();
   const frozen =
     agent && running ? await agent.freeze({ signal, deadlineMilliseconds: plan.freezeMilliseconds }) : null;
@@ -125,6 +131,8 @@ async function addFleecing(
     { driver: 'raw', 'node-name': fleecing, discard: 'unmap', size: sizeBytes, file },
     { signal },
   );
+  // The node has one of its own now. QEMU would keep this one, and the image's space, as long as any monitor is connected.
+  await removeSet(connection, set, { signal });
 }
 
 async function granules(

@@ -13,9 +13,11 @@ import {
 import { deleteExport, queryBlockExports } from './qmp/commands/exports.js';
 import { stopNbdServer } from './qmp/commands/nbd-server.js';
 import { qomSet } from './qmp/commands/object-tree.js';
+import { closeNamed, queryDescriptorSets, removeSet } from './qmp/commands/passed-descriptors.js';
 import { cont, queryStatus, stop } from './qmp/commands/run-state.js';
 import type { QmpConnection } from './qmp/connection.js';
-import type { RecordedDisk, SnapshotRecord } from './snapshot-record.js';
+import { QmpError } from './qmp/qmp-error.js';
+import { listenerName, type RecordedDisk, type SnapshotRecord } from './snapshot-record.js';
 
 /** What a dismantling needs to know beside the record. */
 export interface Dismantling {
@@ -95,7 +97,21 @@ export async function dismantle(
     if (record.pausing) await agent?.thaw().catch(() => undefined);
   }
   if (ourServer) await attempt('the NBD server', () => stopNbdServer(connection, limits));
+  await attempt('the fleecing images', () => removePassed(connection, record));
   return left;
+}
+
+/** What was passed to QEMU and never came to be used. */
+async function removePassed(connection: QmpConnection, { disks }: SnapshotRecord): Promise<void> {
+  const images = new Set(disks.map(({ fleecing }) => fleecing));
+  for (const { id, descriptors } of await queryDescriptorSets(connection, limits)) {
+    if (descriptors.some(({ opaque }) => opaque !== undefined && images.has(opaque)))
+      await removeSet(connection, id, limits);
+  }
+  // There is no asking whether it is there.
+  await closeNamed(connection, listenerName, limits).catch((error: unknown) => {
+    if (!(error instanceof QmpError)) throw error;
+  });
 }
 
 /**

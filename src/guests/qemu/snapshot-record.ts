@@ -52,6 +52,9 @@ export const snapshotRecord = z.strictObject({
 export type SnapshotRecord = z.output<typeof snapshotRecord>;
 export type RecordedDisk = z.output<typeof recordedDisk>;
 
+/** As which QEMU is passed the listening socket. */
+export const listenerName = 'stillfs-nbd';
+
 /** QEMU takes names of 31 characters, and these are to be known as ours among all others. */
 export function nodeNames(
   id: string,
