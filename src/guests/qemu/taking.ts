@@ -22,6 +22,8 @@ import { nodeNames, type RecordedDisk, type SnapshotRecord } from './snapshot-re
 import { ChainBases } from './state/chain-bases.js';
 import { SnapshotFile } from './state/snapshot-file.js';
 
+/** Who knows the socket may look at the exports, too: other tools, with several connections each. */
+const connectionsForOthers = 16;
 /** How many connections a disk is read through. */
 const connectionsPerDisk = 2;
 
@@ -84,7 +86,7 @@ export async function takeSnapshot(
         record,
         listener,
         fleecing: images,
-        mostConnections: disks.length * connectionsPerDisk + 4,
+        mostConnections: disks.length * connectionsPerDisk + connectionsForOthers,
         freezeMilliseconds: settings.freezeMilliseconds,
       },
       signal,
