@@ -1,11 +1,5 @@
 import { SharedWait } from '../shared-wait.js';
 
-/** A value, and for how many seconds more it is taken to be so. */
-export interface Fresh<T> {
-  readonly value: T;
-  readonly freshSeconds: number;
-}
-
 /**
  * A value that changes by itself: whoever asks within a short time gets the same one, later it is worked out anew. Who
  * asks meanwhile waits for the same work.
@@ -21,24 +15,16 @@ export class FreshValue<T> {
     this.#work = work;
   }
 
-  async get(signal: AbortSignal): Promise<Fresh<T>> {
-    const known = this.#knownYet();
-    if (known) return known;
+  async get(signal: AbortSignal): Promise<T> {
+    if (this.#known && performance.now() < this.#known.until) return this.#known.value;
     if (!this.#working || this.#working.abandoned) this.#working = this.#begin();
-    const value = await this.#working.wait(signal);
-    // It may have expired while it was worked out.
-    return this.#knownYet() ?? { value, freshSeconds: 0 };
+    return this.#working.wait(signal);
   }
 
   /** What is known is so no more, nor what is being worked out. */
   expire(): void {
     this.#known = undefined;
     this.#working = undefined;
-  }
-
-  #knownYet(): Fresh<T> | undefined {
-    const left = (this.#known?.until ?? 0) - performance.now();
-    return this.#known && left > 0 ? { value: this.#known.value, freshSeconds: left / 1000 } : undefined;
   }
 
   #begin(): SharedWait<T> {

@@ -54,7 +54,7 @@ export class GuestFolder implements FolderNode {
   async child(name: Name, signal: AbortSignal): Promise<Child> {
     const own = this.#ownNodes.find(([known]) => known === name);
     if (own) return { node: own[1], freshSeconds: Infinity };
-    const { value: files } = await this.#configuration.get(signal);
+    const files = await this.#configuration.get(signal);
     return { node: files.has(name) ? this.#file(name) : undefined, freshSeconds: shortly };
   }
 
@@ -84,7 +84,7 @@ export class GuestFolder implements FolderNode {
   /** A configuration that can't be read is listed, and its look-up says why. */
   async #fileNames(signal: AbortSignal): Promise<Name[]> {
     try {
-      const { value: files } = await this.#configuration.get(signal);
+      const files = await this.#configuration.get(signal);
       return [...files.keys()].filter((name) => name !== snapshotsName && name !== descriptionName);
     } catch (error) {
       if (signal.aborted || isAbort(error)) throw error;
@@ -96,9 +96,8 @@ export class GuestFolder implements FolderNode {
     const configuration = this.#configuration;
     return new TextFile(this.#context, this.#pathOf(name), this, {
       async get(signal) {
-        const { value: files, freshSeconds } = await configuration.get(signal);
-        const value = files.get(name);
-        if (value) return { value, freshSeconds };
+        const file = (await configuration.get(signal)).get(name);
+        if (file) return file;
         throw new StillError('ENOENT', `the guest has no ${nameToText(name)} any more`);
       },
       expire: () => configuration.expire(),

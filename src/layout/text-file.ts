@@ -1,7 +1,7 @@
 import type { Name } from '../name.js';
 import type { Time } from '../time.js';
 import { fileAttributes, type LayoutContext, shortly } from './context.js';
-import { type Fresh, FreshValue } from './fresh-value.js';
+import { FreshValue } from './fresh-value.js';
 import type { FileNode, FolderNode, NodeAttributes, OpenFile } from './node.js';
 
 /** A whole small text and when it came to be so. */
@@ -12,7 +12,7 @@ export interface Text {
 
 /** Where a text comes from. */
 export interface TextSource {
-  get(signal: AbortSignal): Promise<Fresh<Text>>;
+  get(signal: AbortSignal): Promise<Text>;
   expire(): void;
 }
 
@@ -39,19 +39,14 @@ export class TextFile implements FileNode {
 
   async attributes(signal: AbortSignal): Promise<NodeAttributes> {
     const opened = this.#opened && this.#opened.until > performance.now() ? this.#opened.text : undefined;
-    const { bytes, modified } = opened ?? (await this.#source.get(signal)).value;
+    const { bytes, modified } = opened ?? (await this.#source.get(signal));
+    const size = bytes.length;
     // Nobody may keep a size that the next open does not have: readers believe it, and would read half a text.
-    const freshSeconds = 0;
-    return fileAttributes(this.#context, {
-      size: bytes.length,
-      allocated: bytes.length,
-      modified,
-      freshSeconds,
-    });
+    return fileAttributes(this.#context, { size, allocated: size, modified, freshSeconds: 0 });
   }
 
   async open(signal: AbortSignal): Promise<OpenFile> {
-    const text = (await this.#source.get(signal)).value;
+    const text = await this.#source.get(signal);
     const { bytes } = text;
     const opened = { text, until: performance.now() + shortly * 1000 };
     this.#opened = opened;

@@ -41,7 +41,8 @@ export class GivenBackDisk extends MemoryDisk {
   }
 
   async discard(offset: number, length: number): Promise<void> {
-    if (offset + length > this.size) throw new StillError('EINVAL', 'a discard that leaves the disk');
+    if (length <= 0 || offset + length > this.size)
+      throw new StillError('EINVAL', 'a discard that leaves the disk');
     for (let at = offset; at < offset + length; at += 4096) this.#givenBack.add(Math.floor(at / 4096));
   }
 
@@ -86,7 +87,8 @@ export class MemorySnapshot implements Snapshot {
   }
 
   describe(): Readonly<Record<string, unknown>> {
-    return { id: this.id, name: this.name.folder, outcome: this.outcome, ...this.more };
+    const said = this.outcome === 'pending' ? {} : { recorded: true };
+    return { id: this.id, name: this.name.folder, outcome: this.outcome, ...said, ...this.more };
   }
 
   async say(outcome: 'success' | 'failure'): Promise<void> {

@@ -142,6 +142,24 @@ describe('what only the kernel transport can do for guests', () => {
     );
   });
 
+  it('who has a text open reads it to its end, though it is a longer one now', async () => {
+    await sh('mkdir "$1"');
+    const file = await open(snapshot('snapshot.json'));
+    try {
+      await sh('echo success > "$1/outcome"');
+      expect(JSON.parse(await file.readFile('utf8'))).toMatchObject({ outcome: 'pending' });
+    } finally {
+      await file.close();
+    }
+    expect(JSON.parse(await sh('cat "$1/snapshot.json"'))).toMatchObject({ outcome: 'success' });
+  });
+
+  it('a folder that was just made can be worked in', async () => {
+    expect(await sh('mkdir "$1"; cd "$1"; ls > /dev/null; /bin/pwd; cat outcome')).toBe(
+      `${snapshot()}\npending`,
+    );
+  });
+
   it('a mkdir that is interrupted leaves nothing', async () => {
     const leaving = new AbortController();
     const path = mounted.path('102', 'snapshots', 'never');

@@ -2,8 +2,9 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { StillError } from '../../../src/errors.js';
 import { openLayout } from '../../../src/layout/layout.js';
 import { silent } from '../../../src/log.js';
+import { nameFromText } from '../../../src/name.js';
 import { closeTrees, full, raw, rmdir, taken, write } from './guest-tree.js';
-import { MemoryGuest, someSnapshotDisk } from './memory-guest.js';
+import { MemoryGuest, someSnapshotDisk, textFile } from './memory-guest.js';
 import { MemoryStore } from './memory-store.js';
 import { bytesAt, dataAt, find, inodeAt, namesAt, textAt, unending } from './walk.js';
 
@@ -106,6 +107,30 @@ describe("a snapshot's disk", () => {
     expect(guest.opened.size).toBe(0);
   });
 
+  it('is walked once for all sizes, and anew only when some of it was given back a second ago', async () => {
+    vi.useFakeTimers({ toFake: ['performance'] });
+    const disk = someSnapshotDisk();
+    const guest = new MemoryGuest('100');
+    guest.disks.set('drive-scsi0', async () => disk);
+    const { tree } = await taken(guest);
+    const { handle } = await tree.open(await inodeAt(tree, raw), 'read-write', unending);
+    await find(tree, raw);
+    const once = disk.walked;
+    vi.advanceTimersByTime(10_000);
+    await find(tree, raw);
+    await find(tree, `${full}/disks/drive-scsi0.dirty.json`);
+    expect(disk.walked).toBe(once);
+    await tree.discard?.(handle, 0, 4096, unending);
+    await find(tree, raw);
+    await find(tree, raw);
+    const twice = disk.walked;
+    expect(twice).toBeGreaterThan(once);
+    await tree.discard?.(handle, 4096, 4096, unending);
+    await find(tree, raw);
+    expect(disk.walked).toBe(twice);
+    await tree.release(handle);
+  });
+
   it('can be given back: what it takes up is told anew, what is dirty stays so', async () => {
     vi.useFakeTimers({ toFake: ['performance'] });
     const { tree } = await taken();
@@ -165,6 +190,34 @@ describe("a snapshot's disk", () => {
       "disks/vdb.raw can't be read: the export is gone\n",
     );
     expect((await bytesAt(tree, raw)).length).toBe(someSnapshotDisk().size);
+  });
+});
+
+describe("a snapshot's folder", () => {
+  it('has its own files under their names, whatever the guest has', async () => {
+    const guest = new MemoryGuest('100');
+    guest.files.push(textFile('outcome', 'success\n'), textFile('disks', 'none\n'));
+    const { tree } = await taken(guest);
+    expect(await namesAt(tree, full)).toEqual([
+      'PROBLEM.txt',
+      'changes',
+      'disks',
+      'guest.conf',
+      'outcome',
+      'snapshot.json',
+    ]);
+    expect(await textAt(tree, `${full}/outcome`)).toBe('pending\n');
+    expect(await textAt(tree, `${full}/PROBLEM.txt`)).toContain('outcome is not shown');
+  });
+
+  it('lets nobody rely for long on whether there are problems', async () => {
+    const { tree, guest, snapshot } = await taken();
+    const folder = await inodeAt(tree, full);
+    const look = () => tree.lookup(folder, nameFromText('PROBLEM.txt'), unending);
+    expect((await look()).freshSeconds).toBeLessThanOrEqual(1);
+    snapshot.problems = ['no fleecing space is left'];
+    guest.tell(snapshot);
+    expect((await look()).freshSeconds).toBeLessThanOrEqual(1);
   });
 });
 
