@@ -26,6 +26,8 @@ export interface Dismantling {
   readonly isOurServer: () => Promise<boolean>;
   /** Writes down that the guest is about to be paused. */
   readonly pausing: () => Promise<void>;
+  /** Ends what connections there are to our NBD server, when no export has clients any more. */
+  readonly disconnect: () => Promise<void>;
 }
 
 /** How long QEMU may take for one command when a guest stands still, in milliseconds. */
@@ -41,7 +43,7 @@ export async function dismantle(
   connection: QmpConnection,
   agent: GuestAgent | undefined,
   record: SnapshotRecord,
-  { outcome, isOurServer, pausing }: Dismantling,
+  { outcome, isOurServer, pausing, disconnect }: Dismantling,
 ): Promise<string[]> {
   const left: string[] = [];
   const attempt = async (what: string, work: () => Promise<unknown>): Promise<void> => {
@@ -96,7 +98,11 @@ export async function dismantle(
     if (resume && !connection.ended.aborted) await cont(connection, limits);
     if (record.pausing) await agent?.thaw().catch(() => undefined);
   }
-  if (ourServer) await attempt('the NBD server', () => stopNbdServer(connection, limits));
+  if (ourServer && left.length === 0) {
+    // QEMU 7.2.22 waits for clients that have not asked for an export yet, and never comes back: the guest would hang.
+    await disconnect();
+    await attempt('the NBD server', () => stopNbdServer(connection, limits));
+  }
   await attempt('the fleecing images', () => removePassed(connection, record));
   return left;
 }
@@ -132,11 +138,11 @@ async function settleBitmaps(
   if (actions.length > 0) await transaction(connection, actions, limits);
 }
 
-/** The guest's device by its place, or, in a QEMU that was started anew, by its name. */
+/** The guest's device by its place: in a QEMU that was started anew, nodes without names of their own have other names. */
 function deviceOf(disk: RecordedDisk, devices: readonly BlockDevice[]): BlockDevice | undefined {
   return (
-    devices.find(({ inserted }) => inserted?.name === disk.node) ??
-    devices.find(({ qomPath }) => qomPath !== undefined && absoluteQomPath(qomPath) === disk.qomPath)
+    devices.find(({ qomPath }) => qomPath !== undefined && absoluteQomPath(qomPath) === disk.qomPath) ??
+    devices.find(({ inserted }) => inserted?.name === disk.node)
   );
 }
 
