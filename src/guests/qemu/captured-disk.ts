@@ -3,7 +3,7 @@ import { mustLieWithin } from '../../disks/disk-range.js';
 import type { NbdDisk } from '../../disks/nbd/nbd-disk.js';
 import { isAbort, StillError } from '../../errors.js';
 import { type Extent, joined } from '../../extents.js';
-import { GivenBack } from './given-back.js';
+import { type ByteRange, ByteRanges, GivenBack } from './given-back.js';
 
 export interface CapturedDiskFacts {
   /** The hypervisor's name of the disk, for messages. */
@@ -38,16 +38,17 @@ export class CapturedDisk implements Disk {
     mustLieWithin(this, this.#facts.name, offset, length);
     if (length === 0) return;
     this.#mustBeWhole();
-    if (this.#givenBack.includesAnyOf({ from: offset, to: offset + length }))
-      throw new StillError('EIO', `${this.#where(offset, length)} was given back and can't be read any more`);
+    const givenBack = this.#givenBackOf(offset, length);
+    if (givenBack) throw givenBack;
     if (this.#facts.limited) await this.#mustBeDirty(offset, length, signal);
-    await this.#watched(this.#exported.read(offset, target, signal));
+    // It may be given back meanwhile: that QEMU refuses it then is no fault of the snapshot.
+    await this.#watched(this.#exported.read(offset, target, signal), () => this.#givenBackOf(offset, length));
   }
 
   async extents(offset: number, length: number, signal?: AbortSignal): Promise<Extent[]> {
     mustLieWithin(this, this.#facts.name, offset, length);
     this.#mustBeWhole();
-    const told = await this.#watched(this.#exported.extents(offset, length, signal));
+    const told = await this.#told({ from: offset, to: offset + length }, signal);
     return joined(told.flatMap((extent) => [...this.#shown(extent)]));
   }
 
@@ -58,9 +59,15 @@ export class CapturedDisk implements Disk {
     this.#mustBeWhole();
     const complete = this.#givenBack.add({ from: offset, to: offset + length });
     if (!this.#exported.discard) return;
-    for (const { from, to } of complete) {
-      if (this.#facts.limited && !(await this.#isDirty(from, to - from, signal))) continue;
-      await this.#watched(this.#exported.discard(from, to - from, signal));
+    for (const range of complete) {
+      const dirty = await this.#dirtyOf(range, signal);
+      // Of a limited disk QEMU keeps no more than that, and refuses all else.
+      for (const part of this.#facts.limited ? dirty : [range]) {
+        const { from, to } = this.#givenBack.granulesIn(part);
+        if (from >= to) continue;
+        this.#givenBack.letGo({ from, to }, dirty);
+        await this.#watched(this.#exported.discard(from, to - from, signal));
+      }
     }
   }
 
@@ -90,30 +97,66 @@ export class CapturedDisk implements Disk {
   }
 
   async #mustBeDirty(offset: number, length: number, signal: AbortSignal | undefined): Promise<void> {
-    if (await this.#isDirty(offset, length, signal)) return;
+    const range = { from: offset, to: offset + length };
+    const [first] = await this.#dirtyOf(range, signal);
+    if (first?.from === range.from && first.to === range.to) return;
     const why = 'only what has changed can be read (readable: dirty)';
     throw new StillError('EIO', `${this.#where(offset, length)} has not changed: ${why}`);
   }
 
-  async #isDirty(offset: number, length: number, signal: AbortSignal | undefined): Promise<boolean> {
-    for (let at = offset; at < offset + length; ) {
-      const extents = await this.#watched(this.#exported.extents(at, offset + length - at, signal));
-      const last = extents.at(-1);
-      // QEMU's own bitmap alone counts here: beyond the base's end it has no old bytes for us either.
-      if (!last || extents.some(({ dirty }) => !dirty)) return false;
-      at = last.offset + last.length;
+  /** What of a range is dirty by QEMU's own bitmap, joined. Of what lies beyond the base's end it has no old bytes for us. */
+  async #dirtyOf(range: ByteRange, signal: AbortSignal | undefined): Promise<ByteRange[]> {
+    const dirty = new ByteRanges();
+    for (let { from } = range; from < range.to; ) {
+      for (const extent of await this.#told({ from, to: range.to }, signal)) {
+        from = extent.offset + extent.length;
+        if (extent.dirty) dirty.add({ from: extent.offset, to: from });
+      }
     }
-    return true;
+    return [...dirty.pieces(range)].filter(({ within }) => within);
   }
 
-  async #watched<T>(work: Promise<T>): Promise<T> {
+  /**
+   * The extents of a range, or of its beginning. QEMU refuses a request that touches what it has let go of: it is asked
+   * about the rest alone, and once more where it has let go of something meanwhile.
+   */
+  async #told(range: ByteRange, signal: AbortSignal | undefined): Promise<Extent[]> {
+    const told: Extent[] = [];
+    const times = this.#givenBack.timesLetGo;
+    const changed = (): boolean => this.#givenBack.timesLetGo !== times;
+    for (const { from, to, gone } of [...this.#givenBack.told(range)]) {
+      if (gone) {
+        told.push({ offset: from, length: to - from, zero: false, dirty: gone.dirty });
+        continue;
+      }
+      try {
+        const extents = await this.#watched(this.#exported.extents(from, to - from, signal), changed);
+        told.push(...extents);
+      } catch (error) {
+        if (!changed() || signal?.aborted) throw error;
+        this.#mustBeWhole();
+        return this.#told(range, signal);
+      }
+      const last = told.at(-1);
+      if (!last || last.offset + last.length < to) break;
+    }
+    return told;
+  }
+
+  /** Has a failure count against the snapshot, unless it is excused. */
+  async #watched<T>(work: Promise<T>, excuse: () => unknown = () => undefined): Promise<T> {
     try {
       return await work;
     } catch (error) {
-      if (!isAbort(error) && !(error instanceof StillError && error.code === 'EINTR'))
-        this.#facts.failed(error);
+      const interrupted = isAbort(error) || (error instanceof StillError && error.code === 'EINTR');
+      if (!interrupted && !excuse()) this.#facts.failed(error);
       throw error;
     }
+  }
+
+  #givenBackOf(offset: number, length: number): StillError | undefined {
+    if (!this.#givenBack.includesAnyOf({ from: offset, to: offset + length })) return undefined;
+    return new StillError('EIO', `${this.#where(offset, length)} was given back and can't be read any more`);
   }
 
   /** An extent as users see it: grown parts are dirty, given-back ones data, clean ones of a limited disk data too. */

@@ -61,6 +61,10 @@ export class ByteRanges {
 export class GivenBack {
   readonly #given = new ByteRanges();
   readonly #freed = new ByteRanges();
+  /** What QEMU was told to let go of, and what of that was dirty. */
+  readonly #gone = new ByteRanges();
+  readonly #goneDirty = new ByteRanges();
+  #goneTimes = 0;
 
   constructor(
     private readonly sizeBytes: number,
@@ -69,14 +73,40 @@ export class GivenBack {
 
   /** Notes that a range is given back; gives the whole granules that are complete by that and were not before. */
   add(range: ByteRange): ByteRange[] {
-    const whole = this.#given.add(range);
-    const granule = this.granuleBytes;
-    const from = Math.ceil(whole.from / granule) * granule;
-    const to = whole.to === this.sizeBytes ? whole.to : Math.floor(whole.to / granule) * granule;
+    const { from, to } = this.granulesIn(this.#given.add(range));
     if (from >= to) return [];
     const complete = [...this.#freed.pieces({ from, to })].filter(({ within }) => !within);
     this.#freed.add({ from, to });
     return complete.map((piece) => ({ from: piece.from, to: piece.to }));
+  }
+
+  /** Notes that QEMU is being told to let go of a range: from now on it can't be asked about it. */
+  letGo(range: ByteRange, dirty: readonly ByteRange[]): void {
+    this.#gone.add(range);
+    for (const each of dirty) this.#goneDirty.add(each);
+    this.#goneTimes++;
+  }
+
+  /** How often something was let go of. */
+  get timesLetGo(): number {
+    return this.#goneTimes;
+  }
+
+  /** A range in pieces: what QEMU can be asked about, and what it has let go of, with what was known of it then. */
+  *told(range: ByteRange): Generator<ByteRange & { readonly gone?: { readonly dirty: boolean } }> {
+    for (const { from, to, within } of [...this.#gone.pieces(range)]) {
+      if (!within) yield { from, to };
+      else
+        for (const piece of [...this.#goneDirty.pieces({ from, to })])
+          yield { from: piece.from, to: piece.to, gone: { dirty: piece.within } };
+    }
+  }
+
+  /** The whole granules in a range. */
+  granulesIn({ from, to }: ByteRange): ByteRange {
+    const granule = this.granuleBytes;
+    const last = to === this.sizeBytes ? to : Math.floor(to / granule) * granule;
+    return { from: Math.ceil(from / granule) * granule, to: last };
   }
 
   includesAnyOf(range: ByteRange): boolean {

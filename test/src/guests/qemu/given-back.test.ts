@@ -19,6 +19,19 @@ describe('what is given back of a disk', () => {
     expect(given.add({ from: granule, to: granule + 512 })).toEqual([{ from: granule, to: granule + 512 }]);
   });
 
+  test('is not asked about any more once QEMU has let go of it, and is as dirty as it was', () => {
+    const given = new GivenBack(10 * granule, granule);
+    given.letGo({ from: granule, to: 4 * granule }, [{ from: 2 * granule, to: 3 * granule }]);
+    expect(given.timesLetGo).toBe(1);
+    expect([...given.told({ from: 0, to: 5 * granule })]).toEqual([
+      { from: 0, to: granule },
+      { from: granule, to: 2 * granule, gone: { dirty: false } },
+      { from: 2 * granule, to: 3 * granule, gone: { dirty: true } },
+      { from: 3 * granule, to: 4 * granule, gone: { dirty: false } },
+      { from: 4 * granule, to: 5 * granule },
+    ]);
+  });
+
   test('can be told from the rest at once, however little it is', () => {
     const given = new GivenBack(10 * granule, granule);
     given.add({ from: 1000, to: 1001 });
