@@ -53,13 +53,16 @@ export class Custody {
     return state;
   }
 
-  /** Ends a recorded snapshot by its outcome, and says what is left; its keeper goes on trying. */
-  async end(file: SnapshotFile): Promise<readonly string[]> {
+  /**
+   * Ends a recorded snapshot by its outcome, and says what is left; its keeper goes on trying. `sockets` are what this daemon has of
+   * its connections.
+   */
+  async end(file: SnapshotFile, sockets: readonly number[] = []): Promise<readonly string[]> {
     const state = await this.state();
     const record = await file.read();
     if (!record) return [];
     if (this.#mending.get(file.id)?.alive) return ['it is still being tried'];
-    const keeper = new Keeper(this.#guest, [state.lock], this.#log);
+    const keeper = new Keeper(this.#guest, [state.lock], sockets, this.#log);
     this.#mending.set(file.id, keeper);
     void keeper.gone.then(() => this.#mending.delete(file.id));
     return (await keeper.end(record)).left;
@@ -79,7 +82,7 @@ export class Custody {
     const state = await GuestState.open(this.#stateFolder, this.#guest, lockMilliseconds, signal);
     // What is asked for meanwhile waits for `state`, so that nobody else ends these.
     for (const id of await recordedSnapshots(state.folder)) {
-      const keeper = new Keeper(this.#guest, [state.lock], this.#log);
+      const keeper = new Keeper(this.#guest, [state.lock], [], this.#log);
       this.#mending.set(id, keeper);
       void keeper.gone.then(() => this.#mending.delete(id));
       const left = await this.#ended(keeper, new SnapshotFile(state.folder, id));

@@ -266,7 +266,7 @@ export class QemuSnapshot implements Snapshot {
   #startKeeper(): Keeper {
     const { lock, disks } = this.#taken;
     const sockets = disks.flatMap((disk) => disk.kept);
-    return new Keeper(this.#settings.id, [lock, ...sockets], this.#log);
+    return new Keeper(this.#settings.id, [lock], sockets, this.#log);
   }
 
   async #lookAfter(): Promise<void> {

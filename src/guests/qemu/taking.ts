@@ -74,12 +74,13 @@ export async function takeSnapshot(
       const sockets = Array.from({ length: connectionsPerDisk }, () => connectUnixSocket(record.socket));
       made.sockets.push(...sockets);
       const kept = sockets.map((socket) => made.descriptor(duplicateDescriptor(socket)));
+      made.kept.push(...kept);
       disks.push({ drive, plan, recorded, fleecing, sockets, kept });
     }
     await file.write(record);
     const images = disks.map(({ fleecing }) => fleecing.descriptor);
     const kept = disks.flatMap((disk) => disk.kept);
-    keeper = new Keeper(settings.id, [state.lock, listener, ...images, ...kept], log);
+    keeper = new Keeper(settings.id, [state.lock, listener, ...images], kept, log);
     log.info({ guest: settings.id, snapshot: name.folder, id }, 'taking a snapshot');
     const built = await keeper.take(
       {
@@ -112,7 +113,7 @@ export async function takeSnapshot(
     );
     return snapshot;
   } catch (error) {
-    await undo(taking, keeper, record, file);
+    await undo(taking, keeper, record, file, made.kept);
     await made.closeAll();
     throw error;
   }
@@ -196,10 +197,11 @@ async function undo(
   keeper: Keeper | undefined,
   record: SnapshotRecord,
   file: SnapshotFile,
+  sockets: readonly number[],
 ): Promise<void> {
   try {
     if (keeper) await keeper.end().catch(() => undefined);
-    if ((await file.read()) && !keeper?.alive) await custody.end(file);
+    if ((await file.read()) && !keeper?.alive) await custody.end(file, sockets);
     if (!(await file.read())) await rm(record.socket, { force: true });
   } catch (error) {
     log.error({ guest: settings.id }, `a snapshot that failed was not undone: ${messageOf(error)}`);
@@ -210,6 +212,8 @@ async function undo(
 class Made {
   readonly fleecing: FleecingImage[] = [];
   readonly sockets: number[] = [];
+  /** Those of the descriptors that keepers are to inherit. */
+  readonly kept: number[] = [];
   readonly #descriptors: number[] = [];
 
   descriptor(descriptor: number): number {

@@ -20,6 +20,14 @@ const agentMilliseconds = 1000;
 const greetingMilliseconds = 1000;
 const greeting = Buffer.from('NBDMAGIC');
 
+/** What ending a snapshot takes. */
+export interface Means extends Partial<AtHand> {
+  /** Changes the record, in the file too. */
+  note(news: Partial<SnapshotRecord>): Promise<void>;
+  /** Ends all connections to the NBD server, of which no export has any. */
+  disconnect(): Promise<void>;
+}
+
 /** How an attempt to end a snapshot went. */
 export interface Ending {
   /** One sentence for each thing that is left; then the record stays. */
@@ -30,13 +38,12 @@ export interface Ending {
 
 /**
  * Ends a snapshot by what was said of it: takes it apart in QEMU, notes the chain's new base, removes the record. A guest that
- * is off has lost all but its bitmaps. `note` changes the record, in the file too.
+ * is off has lost all but its bitmaps.
  */
 export async function endSnapshot(
   record: SnapshotRecord,
   file: SnapshotFile,
-  note: (news: Partial<SnapshotRecord>) => Promise<void>,
-  atHand: AtHand = { connection: undefined, agent: undefined },
+  { note, disconnect, ...atHand }: Means,
 ): Promise<Ending> {
   const outcome = record.taken ? await file.readOutcome() : 'failure';
   const guest = `guest ${record.guest}`;
@@ -49,6 +56,7 @@ export async function endSnapshot(
       outcome,
       isOurServer: () => isServing(record.socket),
       pausing,
+      disconnect,
     });
     if (left.length > 0) {
       await note({ pausing: false });

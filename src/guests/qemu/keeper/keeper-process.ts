@@ -19,6 +19,7 @@ const tell = (report: Report): void => {
 const keeping = new Keeping(
   (record: SnapshotRecord) => new SnapshotFile(dirname(record.socket), record.id),
   tell,
+  process.argv.slice(2).map(Number),
 );
 
 const finish = (): void => {

@@ -28,16 +28,21 @@ export class Keeper {
   /** Settles when the process is gone. */
   readonly gone: Promise<void>;
 
-  /** Starts a keeper, which inherits these descriptors; they stay the caller's, too. */
+  /**
+   * Starts a keeper, which inherits these descriptors; they stay the caller's, too. `sockets` are connected to QEMU's NBD server: the
+   * keeper ends those connections when that is safe.
+   */
   constructor(
     readonly guest: string,
     private readonly inherited: readonly number[],
+    sockets: readonly number[],
     log: Logger,
   ) {
-    this.#child = spawn(process.execPath, [program], {
+    const held = sockets.map((_, index) => String(firstInherited + inherited.length + index));
+    this.#child = spawn(process.execPath, [program, ...held], {
       detached: true,
       cwd: '/',
-      stdio: ['ignore', 'ignore', 'inherit', 'ipc', ...inherited],
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc', ...inherited, ...sockets],
       env: { ...process.env, UV_THREADPOOL_SIZE: '4' },
     });
     this.#child.unref();

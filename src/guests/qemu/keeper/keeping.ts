@@ -5,6 +5,7 @@ import { type Built, build } from '../building.js';
 import { QmpConnection } from '../qmp/connection.js';
 import type { SnapshotRecord } from '../snapshot-record.js';
 import type { SnapshotFile } from '../state/snapshot-file.js';
+import { endConnection } from './connection-end.js';
 import { type AtHand, closeAll, type Ending, endSnapshot } from './ending.js';
 import type { Order, Report } from './messages.js';
 
@@ -20,13 +21,20 @@ type Taking = Extract<Order, { kind: 'take' }>;
 export class Keeping {
   readonly #fileOf: (record: SnapshotRecord) => SnapshotFile;
   readonly #tell: (report: Report) => void;
+  #sockets: readonly number[];
   #record: SnapshotRecord | undefined;
   #taking: { readonly abort: AbortController; readonly done: Promise<'taken' | 'undone'> } | undefined;
   #ending: Promise<void> | undefined;
 
-  constructor(fileOf: (record: SnapshotRecord) => SnapshotFile, tell: (report: Report) => void) {
+  /** `sockets`: connections to QEMU's NBD server. */
+  constructor(
+    fileOf: (record: SnapshotRecord) => SnapshotFile,
+    tell: (report: Report) => void,
+    sockets: readonly number[],
+  ) {
     this.#fileOf = fileOf;
     this.#tell = tell;
+    this.#sockets = sockets;
   }
 
   /** Takes a snapshot and says how that went. Settles with `undone` when nothing of it is left. */
@@ -97,10 +105,20 @@ export class Keeping {
     }
   }
 
+  async #disconnect(): Promise<void> {
+    const sockets = this.#sockets;
+    this.#sockets = [];
+    await Promise.all(sockets.map(endConnection));
+  }
+
   async #tryEnding(atHand?: AtHand): Promise<Ending> {
     const record = this.#known();
     try {
-      return await endSnapshot(record, this.#fileOf(record), (news) => this.#note(news), atHand);
+      return await endSnapshot(record, this.#fileOf(record), {
+        note: (news) => this.#note(news),
+        disconnect: () => this.#disconnect(),
+        ...atHand,
+      });
     } catch (error) {
       return { left: [messageOf(error)], owed: false };
     }
