@@ -12,13 +12,16 @@ export function unending(image: Disk, subject: string): Disk {
   return {
     size: beyondAll,
     read: async (offset, target, signal) => {
-      if (offset + target.byteLength > image.size) {
+      // No data lies at the first byte: QEMU looks there for what kind of image it is, as far as a MiB in a smaller file.
+      const there = offset === 0 ? Math.min(target.byteLength, image.size) : target.byteLength;
+      if (offset + there > image.size) {
         throw new StillError(
           'EIO',
           `${subject} is damaged: it ends at ${image.size}, and bytes at ${Math.max(offset, image.size)} belong to it`,
         );
       }
-      await image.read(offset, target, signal);
+      await image.read(offset, target.subarray(0, there), signal);
+      target.fill(0, there);
     },
     extents: async (offset, length) => [{ offset, length, zero: false, dirty: true }],
     close: () => image.close(),
