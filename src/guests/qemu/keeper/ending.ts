@@ -65,6 +65,10 @@ export async function endSnapshot(
   } catch (error) {
     if (!(error instanceof GuestIsOff) && !connection?.ended.aborted)
       return { left: [messageOf(error)], owed: false };
+    // No monitor is not yet no QEMU: its socket may have been removed. Who has the listener has the exports too.
+    if (await isListening(record.socket))
+      return { left: [`QEMU runs, but not its monitor: ${messageOf(error)}`], owed: false };
+    await rm(record.socket, { force: true });
     // What outlives a QEMU are its persistent bitmaps.
     if (record.taken && record.disks.some(({ newBitmap, persistent }) => newBitmap !== null && persistent))
       return { left: [], owed: true };
@@ -108,6 +112,19 @@ function isServing(path: string): Promise<boolean> {
     socket.on('error', () => end(false));
     socket.on('close', () => end(false));
     socket.on('data', (chunk: Buffer) => end(chunk.subarray(0, greeting.length).equals(greeting)));
+  });
+}
+
+/** Whether any process has the listening end of a socket. */
+function isListening(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    const end = (listening: boolean): void => {
+      socket.destroy();
+      resolve(listening);
+    };
+    socket.on('connect', () => end(true));
+    socket.on('error', (error) => end(!hasCode(error, 'ENOENT') && !hasCode(error, 'ECONNREFUSED')));
   });
 }
 
