@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { codeOf, messageOf, StillError } from '../../../errors.js';
 import { GuestAgent } from '../agent/guest-agent.js';
 import { type Built, build } from '../building.js';
+import { queryStatus } from '../qmp/commands/run-state.js';
 import { QmpConnection } from '../qmp/connection.js';
 import type { SnapshotRecord } from '../snapshot-record.js';
 import type { SnapshotFile } from '../state/snapshot-file.js';
@@ -68,7 +69,8 @@ export class Keeping {
     let agent: GuestAgent | undefined;
     try {
       connection = await QmpConnection.connect(record.monitor, guest, { signal });
-      if (record.agent !== null) {
+      // The agent of a guest that stands still says nothing, and has nothing to freeze.
+      if (record.agent !== null && (await queryStatus(connection, { signal })).running) {
         agent = await GuestAgent.connect(record.agent, guest, { signal });
         await agent.ping({ signal });
       }
