@@ -2,7 +2,12 @@ import { messageOf } from '../../errors.js';
 import type { GuestAgent } from './agent/guest-agent.js';
 import { absoluteQomPath } from './drives.js';
 import { type BlockDevice, queryBlock } from './qmp/commands/block-devices.js';
-import { blockdevDel, type DirtyBitmap, queryNamedBlockNodes } from './qmp/commands/block-nodes.js';
+import {
+  type BlockNode,
+  blockdevDel,
+  type DirtyBitmap,
+  queryNamedBlockNodes,
+} from './qmp/commands/block-nodes.js';
 import {
   type BitmapAction,
   enableBitmap,
@@ -129,20 +134,29 @@ async function settleBitmaps(
   record: SnapshotRecord,
   outcome: 'success' | 'failure',
 ): Promise<void> {
+  const nodes = await queryNamedBlockNodes(connection, limits);
   const devices = await queryBlock(connection, limits);
   const actions = record.disks.flatMap((disk) => {
-    const inserted = deviceOf(disk, devices)?.inserted;
-    if (inserted?.name === undefined || disk.newBitmap === null) return [];
-    return settling(disk, inserted.name, inserted.bitmaps, outcome);
+    const found = nodeOf(disk, devices, nodes);
+    return found?.name === undefined ? [] : settling(disk, found.name, found.bitmaps, outcome);
   });
   if (actions.length > 0) await transaction(connection, actions, limits);
 }
 
-/** The guest's device by its place: in a QEMU that was started anew, nodes without names of their own have other names. */
-function deviceOf(disk: RecordedDisk, devices: readonly BlockDevice[]): BlockDevice | undefined {
-  return (
-    devices.find(({ qomPath }) => qomPath !== undefined && absoluteQomPath(qomPath) === disk.qomPath) ??
-    devices.find(({ inserted }) => inserted?.name === disk.node)
+/**
+ * Where the bitmaps of a disk are. By its device's place: in a QEMU that was started anew, nodes without names of their own have other
+ * names; or, where the device was unplugged, at the node that it used.
+ */
+function nodeOf(
+  disk: RecordedDisk,
+  devices: readonly BlockDevice[],
+  nodes: readonly BlockNode[],
+): BlockNode | undefined {
+  const device = devices.find(
+    ({ qomPath }) => qomPath !== undefined && absoluteQomPath(qomPath) === disk.qomPath,
+  );
+  return [device?.inserted, nodes.find(({ name }) => name === disk.node)].find((node) =>
+    node?.bitmaps.some(({ name }) => name !== undefined && name === disk.newBitmap),
   );
 }
 
@@ -162,6 +176,8 @@ function settling(
     );
   }
   const remove = removeBitmap({ node, name: newBitmap });
+  // Where the old one has gone already, a success was settled.
+  if (!before && oldBitmap !== null) return [];
   if (!before || oldBitmap === null || before.inconsistent || since.inconsistent) return [remove];
   return [
     enableBitmap({ node, name: oldBitmap }),
