@@ -2,7 +2,7 @@ import { messageOf, StillError } from '../../errors.js';
 import type { Logger } from '../../log.js';
 import { Keeper } from './keeper/keeper.js';
 import { GuestState } from './state/guest-state.js';
-import { recordedSnapshots, SnapshotFile } from './state/snapshot-file.js';
+import { recordedSnapshots, removeStrays, SnapshotFile } from './state/snapshot-file.js';
 
 /** How long the keepers of a daemon that died may take to end. */
 const lockMilliseconds = 30_000;
@@ -63,9 +63,16 @@ export class Custody {
     if (!record) return [];
     if (this.#mending.get(file.id)?.alive) return ['it is still being tried'];
     const keeper = new Keeper(this.#guest, [state.lock], sockets, this.#log);
-    this.#mending.set(file.id, keeper);
-    void keeper.gone.then(() => this.#mending.delete(file.id));
+    this.leave(file.id, keeper);
     return (await keeper.end(record)).left;
+  }
+
+  /** Leaves a snapshot to a keeper, as long as that lives: two at one snapshot would undo each other's work. */
+  leave(id: string, keeper: Keeper): void {
+    this.#mending.set(id, keeper);
+    void keeper.gone.then(() => {
+      if (this.#mending.get(id) === keeper) this.#mending.delete(id);
+    });
   }
 
   /** Keepers that still have something to do keep the lock. */
@@ -83,11 +90,11 @@ export class Custody {
     // What is asked for meanwhile waits for `state`, so that nobody else ends these.
     for (const id of await recordedSnapshots(state.folder)) {
       const keeper = new Keeper(this.#guest, [state.lock], [], this.#log);
-      this.#mending.set(id, keeper);
-      void keeper.gone.then(() => this.#mending.delete(id));
+      this.leave(id, keeper);
       const left = await this.#ended(keeper, new SnapshotFile(state.folder, id));
       this.#log.warn({ guest: this.#guest, id, left }, 'ended a snapshot that was left by an earlier daemon');
     }
+    await removeStrays(state.folder);
     return state;
   }
 

@@ -51,6 +51,8 @@ export interface SnapshotContext {
   readonly changed: (snapshot: Snapshot) => void;
   /** It is being ended: its name is free. */
   readonly gone: (snapshot: Snapshot) => void;
+  /** It has ended, and this keeper still has something to do. */
+  readonly unended: (keeper: Keeper) => void;
 }
 
 /** An open snapshot of a running VM. */
@@ -66,12 +68,14 @@ export class QemuSnapshot implements Snapshot {
   readonly #log: Logger;
   readonly #changed: (snapshot: Snapshot) => void;
   readonly #gone: (snapshot: Snapshot) => void;
+  readonly #unended: (keeper: Keeper) => void;
   readonly #live: readonly CapturedDisk[];
   readonly #watch: NodeJS.Timeout;
   #keeper: Keeper;
   #outcome: Outcome = 'pending';
   #problems: readonly string[] = [];
   #broken: string | undefined;
+  #written: Promise<void> = Promise.resolve();
   #letGo: Promise<readonly string[]> | undefined;
 
   private constructor(taken: Taken, live: readonly CapturedDisk[], context: SnapshotContext) {
@@ -86,6 +90,7 @@ export class QemuSnapshot implements Snapshot {
     this.#log = context.log;
     this.#changed = context.changed;
     this.#gone = context.gone;
+    this.#unended = context.unended;
     this.#keeper = taken.keeper;
     this.disks = taken.disks.map(({ drive }, index) => ({
       name: nameFromText(drive.name),
@@ -173,10 +178,10 @@ export class QemuSnapshot implements Snapshot {
   async say(outcome: 'success' | 'failure'): Promise<void> {
     if (outcome === 'success' && this.#broken !== undefined)
       throw new StillError('EIO', `${this.name.folder} can't have succeeded: ${this.#broken}`);
-    await this.#file.writeOutcome(outcome);
+    await this.#write(outcome);
     // It may have broken while that was written: then the writer is not to believe it.
     if (outcome === 'success' && this.#broken !== undefined) {
-      await this.#file.writeOutcome('failure');
+      await this.#write('failure');
       throw new StillError('EIO', `${this.name.folder} can't have succeeded: ${this.#broken}`);
     }
     this.#outcome = outcome;
@@ -194,19 +199,19 @@ export class QemuSnapshot implements Snapshot {
     }
   }
 
-  /** Gives the snapshot up: it counts as a failure, QEMU lets go of it at once, and its folder says why. */
+  /** Gives the snapshot up: QEMU lets go of it at once, its folder says why, and it is a failure unless success was said before. */
   breakOff(reason: string): void {
     if (this.#broken !== undefined) return;
     this.#broken = reason;
-    this.#outcome = 'failure';
+    const outcome = this.#outcome === 'success' ? 'success' : 'failure';
+    this.#outcome = outcome;
     this.#problems = [reason];
     this.#log.warn(
       { guest: this.#settings.id, snapshot: this.name.folder },
       `the snapshot is broken: ${reason}`,
     );
     this.#changed(this);
-    this.#file
-      .writeOutcome('failure')
+    this.#write(outcome)
       .then(() => this.#lettingGo())
       .then(
         (left) => {
@@ -215,6 +220,13 @@ export class QemuSnapshot implements Snapshot {
         (error: unknown) =>
           this.#log.error({ error }, `a broken snapshot was not ended: ${messageOf(error)}`),
       );
+  }
+
+  /** One after another, so that the last word is what is recorded. */
+  #write(outcome: 'success' | 'failure'): Promise<void> {
+    const writing = this.#written.then(() => this.#file.writeOutcome(outcome));
+    this.#written = writing.catch(() => undefined);
+    return writing;
   }
 
   #disk(index: number): CapturedDisk {
@@ -236,9 +248,9 @@ export class QemuSnapshot implements Snapshot {
     let left: readonly string[];
     try {
       left = (await keeper.end()).left;
+      if (left.length > 0) this.#unended(keeper);
     } catch {
-      const next = this.#startKeeper();
-      left = (await next.end(this.#taken.record)).left;
+      left = await this.#endAgain();
     }
     for (const disk of this.#live) await disk.close();
     for (const { fleecing, kept } of this.#taken.disks) {
@@ -249,6 +261,19 @@ export class QemuSnapshot implements Snapshot {
       { guest: this.#settings.id, snapshot: this.name.folder, left },
       `snapshot ended, ${this.#outcome === 'success' ? 'as a success' : 'as a failure'}`,
     );
+    return left;
+  }
+
+  /** After a keeper was killed that was ending the snapshot: the record knows how far it came. */
+  async #endAgain(): Promise<readonly string[]> {
+    const record = await this.#file.read();
+    if (!record) {
+      await this.#file.remove();
+      return [];
+    }
+    const keeper = this.#startKeeper();
+    const { left } = await keeper.end(record);
+    if (left.length > 0) this.#unended(keeper);
     return left;
   }
 

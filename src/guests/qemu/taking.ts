@@ -106,7 +106,11 @@ export async function takeSnapshot(
       keeper,
       lock: state.lock,
     };
-    const snapshot = await QemuSnapshot.open(taken, { ...taking, file }, signal);
+    const snapshot = await QemuSnapshot.open(
+      taken,
+      { ...taking, file, unended: (busy) => custody.leave(id, busy) },
+      signal,
+    );
     log.info(
       { guest: settings.id, snapshot: name.folder, id, pauseMilliseconds: built.pauseMilliseconds },
       'snapshot taken',
@@ -200,7 +204,8 @@ async function undo(
   sockets: readonly number[],
 ): Promise<void> {
   try {
-    if (keeper) await keeper.end().catch(() => undefined);
+    const left = (await keeper?.end().catch(() => undefined))?.left ?? [];
+    if (keeper && left.length > 0) custody.leave(record.id, keeper);
     if ((await file.read()) && !keeper?.alive) await custody.end(file, sockets);
     if (!(await file.read())) await rm(record.socket, { force: true });
   } catch (error) {

@@ -7,6 +7,8 @@ import type { SnapshotRecord } from '../snapshot-record.js';
 import { type Order, type Report, report } from './messages.js';
 
 const program = fileURLToPath(new URL('./keeper-process.js', import.meta.url));
+/** How long who gave up is kept waiting until all is undone; after that the keeper goes on alone. */
+const undoMilliseconds = 5000;
 /** The first descriptor that a keeper inherits: after its standard ones and the channel to the daemon. */
 const firstInherited = 4;
 
@@ -87,11 +89,21 @@ export class Keeper {
       mostConnections: plan.mostConnections,
       freezeMilliseconds: plan.freezeMilliseconds,
     });
-    const abort = (): void => this.#send({ kind: 'abort' });
+    let late: NodeJS.Timeout | undefined;
+    let abort = (): void => undefined;
+    const givenUp = new Promise<never>((_, reject) => {
+      abort = () => {
+        this.#send({ kind: 'abort' });
+        late = setTimeout(() => {
+          this.#refused = ['QEMU does not answer'];
+          reject(signal.reason);
+        }, undoMilliseconds);
+      };
+    });
     if (signal.aborted) abort();
     signal.addEventListener('abort', abort, { once: true });
     try {
-      const told = await answer;
+      const told = await Promise.race([answer, givenUp]);
       if (told.kind === 'taken') return told.built;
       if (told.kind !== 'refused') throw new StillError('EPROTO', `the keeper answered ${told.kind}`);
       this.#refused = told.left;
@@ -100,6 +112,7 @@ export class Keeper {
       throw new StillError(errnoNamed(told.code), `${told.message}${rest}`);
     } finally {
       signal.removeEventListener('abort', abort);
+      clearTimeout(late);
     }
   }
 

@@ -16,8 +16,9 @@ export async function writeDurably(path: string, text: string): Promise<void> {
   await syncFolder(dirname(path));
 }
 
-/** Removes a file, for good when this is back. One that is not there is fine. */
+/** Removes a file, for good when this is back, and what was half written of it. One that is not there is fine. */
 export async function removeDurably(path: string): Promise<void> {
+  await rm(`${path}.new`, { force: true });
   await rm(path, { force: true });
   await syncFolder(dirname(path));
 }

@@ -1,4 +1,4 @@
-import { readdir } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf, StillError } from '../../../errors.js';
 import { type SnapshotRecord, snapshotRecord } from '../snapshot-record.js';
@@ -59,4 +59,15 @@ export class SnapshotFile {
 export async function recordedSnapshots(folder: string): Promise<string[]> {
   const names = await readdir(folder);
   return names.filter((name) => name.endsWith(suffix)).map((name) => name.slice(0, -suffix.length));
+}
+
+/** Removes what a daemon that was killed has left in a guest's state folder beside records: nobody else may be at work there. */
+export async function removeStrays(folder: string): Promise<void> {
+  const recorded = await recordedSnapshots(folder);
+  for (const name of await readdir(folder)) {
+    const [, id] = /^(?:off-)?([0-9a-f]{8})[0-9a-f]*\.(?:sock|outcome)$/.exec(name) ?? [];
+    const belongs = id !== undefined && recorded.some((other) => other.startsWith(id));
+    if (name.endsWith('.new') || (id !== undefined && !belongs))
+      await rm(join(folder, name), { force: true });
+  }
 }
