@@ -1,10 +1,8 @@
 import type { Name } from '../name.js';
 import type { Change } from '../tree/tree.js';
+import type { FileNode } from './node.js';
 import type { NodeTable } from './node-table.js';
-import { outcomeName } from './outcome-file.js';
-import { problemName } from './problem-file.js';
-import { descriptionName } from './snapshot-folder.js';
-import { TextFile } from './text-file.js';
+import { descriptionName, outcomeName, problemName } from './own-names.js';
 
 /** Tells a mount what has changed, as far as somebody refers to it. Everything is called by its node's path. */
 export class Changes {
@@ -35,8 +33,8 @@ export class Changes {
   }
 
   /** A text is another one. */
-  text(file: TextFile): void {
-    file.expire();
+  text(file: FileNode): void {
+    file.expire?.();
     this.node(file.path);
   }
 
@@ -44,7 +42,7 @@ export class Changes {
   below(path: Name): void {
     for (const inode of this.#table().below(path)) {
       const node = this.#table().node(inode);
-      if (node instanceof TextFile) node.expire();
+      if (node?.type === 'file') node.expire?.();
       this.#tell({ kind: 'inode', inode });
     }
   }
@@ -63,7 +61,7 @@ export class Changes {
 
   #textAt(path: Name): void {
     const node = this.#table().at(path);
-    if (node instanceof TextFile) node.expire();
+    if (node?.type === 'file') node.expire?.();
     this.node(path);
   }
 

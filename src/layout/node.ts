@@ -51,6 +51,8 @@ export interface FileNode extends AnyNode {
   /** truncate(2) and O_TRUNC, where the file takes it. */
   truncate?(size: number, signal: AbortSignal): Promise<void>;
   open(signal: AbortSignal): Promise<OpenFile>;
+  /** Forgets what it keeps of its contents for a short while: they are others now. */
+  expire?(): void;
 }
 
 export interface SymlinkNode extends AnyNode {

@@ -5,8 +5,6 @@ import { fileAttributes, type LayoutContext } from './context.js';
 import type { FileNode, NodeAttributes, OpenFile } from './node.js';
 import type { StillNode } from './still-node.js';
 
-export const outcomeName = 'outcome' as Name;
-
 /** `outcome`: whether all of a snapshot is safely backed up. Written whole, at its start: `success` or `failure`. */
 export class OutcomeFile implements FileNode {
   readonly type = 'file';

@@ -4,8 +4,6 @@ import type { LayoutContext } from './context.js';
 import type { StillNode } from './still-node.js';
 import { madeText, TextFile } from './text-file.js';
 
-export const problemName = 'PROBLEM.txt' as Name;
-
 /** `PROBLEM.txt`: what of a backup or a snapshot can't be shown, and why. Only there while something can't. */
 export function problemFile(context: LayoutContext, path: Name, parent: StillNode): TextFile {
   const source = madeText(async (signal) => {

@@ -4,12 +4,11 @@ import { type Name, nameToText } from '../name.js';
 import type { Time } from '../time.js';
 import { folderAttributes, type LayoutContext, shortly } from './context.js';
 import type { FileNode, FolderNode, NodeAttributes } from './node.js';
-import { OutcomeFile, outcomeName } from './outcome-file.js';
+import { OutcomeFile } from './outcome-file.js';
+import { descriptionName, outcomeName } from './own-names.js';
 import { Still } from './still.js';
 import { StillFolder } from './still-folder.js';
 import { jsonText, madeText, TextFile } from './text-file.js';
-
-export const descriptionName = 'snapshot.json' as Name;
 
 /** A snapshot as it is shown, as long as it is open. */
 export class ShownSnapshot {
