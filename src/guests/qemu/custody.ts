@@ -6,6 +6,8 @@ import { recordedSnapshots, removeStrays, SnapshotFile } from './state/snapshot-
 
 /** How long the keepers of a daemon that died may take to end. */
 const lockMilliseconds = 30_000;
+/** How many keepers are started one after another where they are killed at it. */
+const mostKeepers = 5;
 
 /**
  * That this daemon alone works on a guest's snapshots: it has the lock of the guest's state folder, and has ended, or is
@@ -58,13 +60,7 @@ export class Custody {
    * its connections.
    */
   async end(file: SnapshotFile, sockets: readonly number[] = []): Promise<readonly string[]> {
-    const state = await this.state();
-    const record = await file.read();
-    if (!record) return [];
-    if (this.#mending.get(file.id)?.alive) return ['it is still being tried'];
-    const keeper = new Keeper(this.#guest, [state.lock], sockets, this.#log);
-    this.leave(file.id, keeper);
-    return (await keeper.end(record)).left;
+    return this.#end(await this.state(), file, sockets);
   }
 
   /** Leaves a snapshot to a keeper, as long as that lives: two at one snapshot would undo each other's work. */
@@ -89,21 +85,34 @@ export class Custody {
     const state = await GuestState.open(this.#stateFolder, this.#guest, lockMilliseconds, signal);
     // What is asked for meanwhile waits for `state`, so that nobody else ends these.
     for (const id of await recordedSnapshots(state.folder)) {
-      const keeper = new Keeper(this.#guest, [state.lock], [], this.#log);
-      this.leave(id, keeper);
-      const left = await this.#ended(keeper, new SnapshotFile(state.folder, id));
+      const file = new SnapshotFile(state.folder, id);
+      const left = await this.#end(state, file, []).catch((error: unknown) => [messageOf(error)]);
       this.#log.warn({ guest: this.#guest, id, left }, 'ended a snapshot that was left by an earlier daemon');
     }
     await removeStrays(state.folder);
     return state;
   }
 
-  async #ended(keeper: Keeper, file: SnapshotFile): Promise<readonly string[]> {
-    try {
+  async #end(
+    { lock }: GuestState,
+    file: SnapshotFile,
+    sockets: readonly number[],
+  ): Promise<readonly string[]> {
+    for (let tried = 1; ; tried++) {
       const record = await file.read();
-      return record ? (await keeper.end(record)).left : [];
-    } catch (error) {
-      return [messageOf(error)];
+      if (!record) {
+        await file.remove();
+        return [];
+      }
+      if (this.#mending.get(file.id)?.alive) return ['it is still being tried'];
+      const keeper = new Keeper(this.#guest, [lock], sockets, this.#log);
+      this.leave(file.id, keeper);
+      try {
+        return (await keeper.end(record)).left;
+      } catch (error) {
+        // It was killed. The guest may stand still: somebody has to go on.
+        if (tried === mostKeepers) throw error;
+      }
     }
   }
 }

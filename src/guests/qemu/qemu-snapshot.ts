@@ -53,6 +53,8 @@ export interface SnapshotContext {
   readonly gone: (snapshot: Snapshot) => void;
   /** It has ended, and this keeper still has something to do. */
   readonly unended: (keeper: Keeper) => void;
+  /** Its keeper was killed as it was ending it: the record knows how far it came. Gives what is left. */
+  readonly endAgain: (sockets: readonly number[]) => Promise<readonly string[]>;
 }
 
 /** An open snapshot of a running VM. */
@@ -69,6 +71,7 @@ export class QemuSnapshot implements Snapshot {
   readonly #changed: (snapshot: Snapshot) => void;
   readonly #gone: (snapshot: Snapshot) => void;
   readonly #unended: (keeper: Keeper) => void;
+  readonly #endAgain: (sockets: readonly number[]) => Promise<readonly string[]>;
   readonly #live: readonly CapturedDisk[];
   readonly #watch: NodeJS.Timeout;
   #keeper: Keeper;
@@ -91,6 +94,7 @@ export class QemuSnapshot implements Snapshot {
     this.#changed = context.changed;
     this.#gone = context.gone;
     this.#unended = context.unended;
+    this.#endAgain = context.endAgain;
     this.#keeper = taken.keeper;
     this.disks = taken.disks.map(({ drive }, index) => ({
       name: nameFromText(drive.name),
@@ -250,10 +254,11 @@ export class QemuSnapshot implements Snapshot {
       left = (await keeper.end()).left;
       if (left.length > 0) this.#unended(keeper);
     } catch {
-      left = await this.#endAgain();
+      left = await this.#endAgain(this.#taken.disks.flatMap(({ kept }) => kept));
     }
     for (const disk of this.#live) await disk.close();
     for (const { fleecing, kept } of this.#taken.disks) {
+      if (left.length === 0) await fleecing.empty();
       await fleecing.close();
       closeAll(kept);
     }
@@ -261,19 +266,6 @@ export class QemuSnapshot implements Snapshot {
       { guest: this.#settings.id, snapshot: this.name.folder, left },
       `snapshot ended, ${this.#outcome === 'success' ? 'as a success' : 'as a failure'}`,
     );
-    return left;
-  }
-
-  /** After a keeper was killed that was ending the snapshot: the record knows how far it came. */
-  async #endAgain(): Promise<readonly string[]> {
-    const record = await this.#file.read();
-    if (!record) {
-      await this.#file.remove();
-      return [];
-    }
-    const keeper = this.#startKeeper();
-    const { left } = await keeper.end(record);
-    if (left.length > 0) this.#unended(keeper);
     return left;
   }
 

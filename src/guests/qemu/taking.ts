@@ -108,7 +108,12 @@ export async function takeSnapshot(
     };
     const snapshot = await QemuSnapshot.open(
       taken,
-      { ...taking, file, unended: (busy) => custody.leave(id, busy) },
+      {
+        ...taking,
+        file,
+        unended: (busy) => custody.leave(id, busy),
+        endAgain: (sockets) => custody.end(file, sockets),
+      },
       signal,
     );
     log.info(
