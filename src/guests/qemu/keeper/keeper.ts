@@ -132,9 +132,16 @@ export class Keeper {
   }
 
   #answer(fits: (told: Report) => boolean): Promise<Report> {
-    return new Promise((resolve, reject) => {
+    // An open snapshot does not keep the daemon running; an answer that is waited for does.
+    this.#child.ref();
+    this.#child.channel?.ref();
+    return new Promise<Report>((resolve, reject) => {
       if (this.#lost) reject(this.#lost);
       else this.#waiting.push({ fits, resolve, reject });
+    }).finally(() => {
+      if (this.#waiting.length > 0) return;
+      this.#child.unref();
+      this.#child.channel?.unref();
     });
   }
 
