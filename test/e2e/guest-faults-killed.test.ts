@@ -5,15 +5,13 @@ import { FaultTable } from '../faults/fault-table.js';
 import { KnownGuest } from '../faults/known-guest.js';
 
 const mebibyte = 1024 * 1024;
-const table = new FaultTable();
 /** Every so many steps are tried, each of them with STILLFS_FULL. */
-const stride = process.env.STILLFS_FULL ? 1 : 9;
+const stride = process.env.STILLFS_FULL ? 1 : 12;
 
 type Who = 'keeper' | 'daemon' | 'both' | 'itself';
 
 /** Takes a snapshot and ends it as a success, while somebody is killed: gives what the kill was, if it came to it. */
 async function killed(guest: KnownGuest, orders: string): Promise<string> {
-  await rm(`${guest.killOrders}.killed`, { force: true });
   await writeFile(guest.killOrders, orders);
   try {
     await guest.write();
@@ -31,34 +29,63 @@ async function killed(guest: KnownGuest, orders: string): Promise<string> {
   return done.trim().replaceAll('\n', ', then ');
 }
 
-async function survive(guest: KnownGuest, who: Who, orders: string): Promise<string> {
-  return table.during(`kill -9, ${orders.trim().replaceAll('\n', ', then ')}`, async () => {
-    const kill = await killed(guest, orders);
-    expect(kill, 'the order was carried out').not.toBe('');
-    // With nobody left it is the next daemon who lets the guest go on.
-    const alone = who === 'both' ? undefined : await guest.runs();
-    if (who !== 'keeper') await guest.mount();
-    await guest.runs();
-    await guest.expectAllRight();
-    return `right: ${kill}${alone === undefined ? '' : `; the guest ran ${alone} ms later`}`;
-  });
+/** Resolves when somebody was killed. */
+async function somebodyKilled(guest: KnownGuest): Promise<void> {
+  await expect
+    .poll(() => existsSync(`${guest.killOrders}.killed`), { timeout: 60_000, interval: 10 })
+    .toBe(true);
 }
 
-describe('somebody is killed while a snapshot is taken or ended', () => {
+async function survive(
+  table: FaultTable,
+  guest: KnownGuest,
+  who: Who,
+  step: number,
+  ...later: string[]
+): Promise<void> {
+  const orders = [`${who} ${step}`, ...later].join('\n');
+  await table.during(
+    `kill -9, ${orders.trim().replaceAll('\n', ', then ')}`,
+    async () => {
+      await rm(`${guest.killOrders}.killed`, { force: true });
+      // Nobody but the next daemon can let the guest go on where there is nobody left.
+      const alone = somebodyKilled(guest).then(async () => {
+        if (who !== 'keeper') await guest.detach();
+        return who === 'both' ? undefined : guest.runs();
+      });
+      alone.catch(() => undefined);
+      const kill = await killed(guest, orders);
+      expect(kill, 'the order was carried out').not.toBe('');
+      const milliseconds = await alone;
+      if (who !== 'keeper') await guest.mount();
+      await guest.runs();
+      await guest.expectAllRight();
+      return `right: ${kill}${milliseconds === undefined ? '' : `; the guest ran ${milliseconds} ms later`}`;
+    },
+    () => `${guest.mounted.log}${guest.machine.errors}`,
+  );
+}
+
+const title = 'Somebody is killed while a snapshot is taken or ended';
+
+describe.each([
+  { disks: 'a raw disk with an I/O thread and a qcow2 disk', iothread: true, who: ['keeper', 'daemon'] },
+  // With nobody left to hold the sockets QEMU 7.2 aborts where there is an I/O thread.
+  { disks: 'a raw and a qcow2 disk', iothread: false, who: ['both'] },
+] as const)('somebody is killed while a snapshot of $disks is taken or ended', ({ disks, iothread, who }) => {
+  const table = new FaultTable();
   let guest: KnownGuest;
   let steps: readonly string[] = [];
 
   beforeAll(async () => {
     guest = await KnownGuest.make([
-      { id: 'a', bytes: 4 * mebibyte, iothread: true },
+      { id: 'a', bytes: 4 * mebibyte, iothread },
       { id: 'b', bytes: 4 * mebibyte, format: 'qcow2' },
     ]);
     await guest.mount();
   });
   afterAll(async () => {
-    table.print(
-      'Somebody is killed while a snapshot is taken or ended; a raw disk with an I/O thread, and a qcow2 disk',
-    );
+    table.print(`${title}: ${disks}`);
     await guest?.remove();
   });
 
@@ -67,14 +94,21 @@ describe('somebody is killed while a snapshot is taken or ended', () => {
     await rm(`${guest.killOrders}.steps`);
     await guest.expectAllRight();
     steps = (await readFile(`${guest.killOrders}.steps`, 'utf8')).trim().split('\n');
-    table.note('steps of a snapshot', `${steps.length}: ${steps.join(', ')}`);
+    table.note('the steps', `${steps.length}: ${steps.join(', ')}`);
   });
 
-  for (const who of ['keeper', 'daemon'] as const) {
-    it(`lets the guest go on, and its chain be exact, where the ${who} is killed`, async () => {
-      const first = who === 'keeper' ? 1 : 1 + Math.floor(stride / 2);
-      for (let step = first; step <= steps.length; step += stride)
-        await survive(guest, who, `${who} ${step}\n`);
-    }, 1_200_000);
-  }
+  it.each(who)('lets the guest go on, and its chain be exact: %s', async (whom) => {
+    const first = { keeper: 1, daemon: 1 + Math.floor(stride / 2), both: 1 + Math.floor(stride / 3) }[whom];
+    for (let step = first; step <= steps.length; step += stride) await survive(table, guest, whom, step);
+  });
+
+  it('does so where the keeper that mends is killed too', async () => {
+    const stopped = steps.indexOf('transaction') + 1;
+    for (let step = 1; step <= 25; step += stride)
+      await survive(table, guest, 'keeper', stopped, `keeper ${step}`);
+  });
+
+  it('does so where the daemon is killed as it writes down what it does', async () => {
+    for (const step of [1, 2]) await survive(table, guest, 'itself', step);
+  });
 });

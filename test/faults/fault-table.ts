@@ -4,13 +4,14 @@ import { appendFileSync } from 'node:fs';
 export class FaultTable {
   readonly #rows: Array<readonly [string, string]> = [];
 
-  /** Does something that is a fault, and notes how it went. */
-  async during<T>(fault: string, work: () => Promise<T>): Promise<T> {
+  /** Does something that is a fault, and notes how it went; `evidence` is printed where it went wrong. */
+  async during<T>(fault: string, work: () => Promise<T>, evidence: () => string): Promise<T> {
     try {
       const result = await work();
       this.note(fault, typeof result === 'string' ? result : 'right');
       return result;
     } catch (error) {
+      process.stdout.write(`\n${fault}: ${evidence()}\n`);
       this.note(fault, `WRONG: ${error instanceof Error ? error.message.split('\n', 1)[0] : String(error)}`);
       throw error;
     }

@@ -4,7 +4,7 @@
  * snapshot can be the last one.
  *
  * STILLFS_KILL_ORDERS names a file with lines `WHO N`; WHO is `keeper`, `daemon`, `both`, or `itself` for a daemon that is about to
- * change its Nth file. The first line holds for whoever comes to its Nth step first, and is gone then. `FILE.steps` gets a line for
+ * change its Nth file; `stop:PID` stops a process instead (SIGSTOP). The first line holds for whoever comes to its Nth step first, and is gone then. `FILE.steps` gets a line for
  * each step of a keeper, `FILE.killed` one for each order that was carried out.
  */
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
@@ -26,6 +26,10 @@ if (orders !== undefined) {
     if (!who || Number(count) !== steps || isKeeper === (who === 'itself')) return;
     writeFileSync(orders, later.join('\n'));
     appendFileSync(`${orders}.killed`, `${who} before ${what}\n`);
+    if (who.startsWith('stop:')) {
+      process.kill(Number(who.slice(5)), 'SIGSTOP');
+      return;
+    }
     // A keeper whose daemon is gone already has another parent.
     if ((who === 'daemon' || who === 'both') && process.ppid === daemon && daemon !== 1)
       process.kill(daemon, 'SIGKILL');

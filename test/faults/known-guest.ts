@@ -69,14 +69,23 @@ export class KnownGuest {
 
   /** Mounts, or mounts again after whatever has become of the daemon before. */
   async mount(keys: readonly string[] = []): Promise<void> {
-    await this.mounted.end('SIGKILL');
-    await execa('umount', ['-l', this.mounted.mountpoint], { reject: false });
+    const ended = this.mounted.end('SIGKILL');
+    await this.detach();
+    await ended;
     const preload = join(dirname(builtCommand), '../../test/faults/kill-at-step.js');
     const agent = this.hasAgent ? [`agent=${this.agentPath}`] : [];
     await this.mounted.mount([`qmp=${this.monitorPath}`, ...agent, ...keys], {
       NODE_OPTIONS: `--import=${preload}`,
       STILLFS_KILL_ORDERS: this.killOrders,
     });
+  }
+
+  /**
+   * Takes away what is left of a mount. By force: a daemon that is killed as it tells the kernel of a name, in a folder that somebody
+   * waits for, does not end before.
+   */
+  async detach(): Promise<void> {
+    for (const how of ['-f', '-l']) await execa('umount', [how, this.mounted.mountpoint], { reject: false });
   }
 
   /** Boots the guest again, with the same disks, in a QEMU that listens where the last one did. */
@@ -132,15 +141,12 @@ export class KnownGuest {
     return this.#open;
   }
 
-  /** Says that all is backed up. From then on the chain's base is this snapshot, whatever happens. */
-  async say(outcome: 'success' | 'failure'): Promise<void> {
+  /** Says how it went. After a success the chain's base is this snapshot for the disks in it, whatever happens. */
+  async say(outcome: 'success' | 'failure', ...disks: string[]): Promise<void> {
     await writeFile(this.mounted.path(this.open, 'outcome'), `${outcome}\n`);
-    if (outcome === 'success') this.advance();
-  }
-
-  /** Notes that the chain begins at the snapshot that is open. */
-  advance(): void {
-    for (const disk of this.#disks.values()) {
+    if (outcome === 'failure') return;
+    for (const [id, disk] of this.#disks) {
+      if (disks.length > 0 && !disks.includes(id)) continue;
       disk.sinceBase = disk.sinceInstant;
       disk.mode = 'reuse';
     }
@@ -156,9 +162,16 @@ export class KnownGuest {
     for (const id of ids) this.#disk(id).mode = 'new';
   }
 
-  /** Notes a disk that the guest got, or that a disk has another size. */
+  /** Notes a disk of zeros that the guest got, or that a disk has another size: what it has grown by is dirty. */
   know(id: string, bytes: number): void {
+    const before = this.#disks.get(id)?.contents.length ?? 0;
     this.#know(id, bytes);
+    for (let at = before; at < bytes; at += granuleBytes) this.#disk(id).sinceBase.add(at / granuleBytes);
+  }
+
+  /** Notes that somebody else gave a disk other bytes. */
+  replace(id: string, contents: Buffer): void {
+    contents.copy(this.contents(id));
   }
 
   forget(id: string): void {
@@ -214,7 +227,7 @@ export class KnownGuest {
 
   /** Neither in QEMU, nor in the state folder, nor a fleecing file, nor a keeper. */
   async expectNothingLeft(): Promise<void> {
-    await expect.poll(() => this.left(), { timeout: 15_000, interval: 50 }).toEqual([]);
+    await expect.poll(() => this.left(), { timeout: 40_000, interval: 50 }).toEqual([]);
   }
 
   /** One sentence for each thing of ours that is there though no snapshot is open. */
@@ -268,7 +281,7 @@ export class KnownGuest {
 
   async remove(): Promise<void> {
     await this.mounted.end();
-    await execa('umount', ['-l', this.mounted.mountpoint], { reject: false });
+    await this.detach();
     for (const pid of await this.keepers().catch(() => [])) process.kill(pid, 'SIGKILL');
     await this.mounted.remove();
   }
