@@ -140,14 +140,18 @@ describe('what is given back of a running VM’s snapshot', () => {
     await guest.finish('moved@1', 'success');
     const before = { offset: 3 * mebibyte + 512, length: 512 };
     for (const disk of disks) await writeMarked(guest.machine, disk, before.offset, before.length, 'before');
-    await guest.take('moved@2');
+    const atTheEnd = { offset: diskBytes - 512, length: 512 };
+    for (const disk of disks)
+      await writeMarked(guest.machine, disk, atTheEnd.offset, atTheEnd.length, 'at the end');
+    const { disks: taken } = await guest.take('moved@2');
+    expect(taken).toMatchObject(disks.map(() => ({ dirty: granuleBytes + 4096 })));
     const today = await Promise.all(disks.map((disk) => guestSha256(guest.machine, disk)));
     const during = { offset: 0, length: mebibyte };
     for (const disk of disks) await writeMarked(guest.machine, disk, during.offset, during.length, 'during');
     await kept.increment('moved@2', ...disks);
     for (const disk of disks) {
       await punch(raw('moved@2', disk), 0, diskBytes);
-      expect(await guest.dirty('moved@2', disk)).toEqual(granulesOf([before], diskBytes));
+      expect(await guest.dirty('moved@2', disk)).toEqual(granulesOf([before, atTheEnd], diskBytes));
     }
     expect(await Promise.all(disks.map((disk) => kept.sha256(disk)))).toEqual(today);
     await guest.finish('moved@2', 'success');

@@ -1,3 +1,4 @@
+import { extentsOf } from '../../disks/dirty-map/ranges.js';
 import { openNbdDisk } from '../../disks/nbd/nbd-disk.js';
 import { messageOf, StillError } from '../../errors.js';
 import type { Logger } from '../../log.js';
@@ -17,6 +18,8 @@ import type { SnapshotFile } from './state/snapshot-file.js';
 
 /** How often an open snapshot is looked after. */
 const watchMilliseconds = 1000;
+/** What a bit of a bitmap stands for at most, in bytes, where nobody asked for more. */
+const largestGranule = 65_536;
 
 /** One disk of a snapshot, with all that was decided about it. */
 export interface TakenDisk {
@@ -73,6 +76,7 @@ export class QemuSnapshot implements Snapshot {
   readonly #unended: (keeper: Keeper) => void;
   readonly #endAgain: (sockets: readonly number[]) => Promise<readonly string[]>;
   readonly #live: readonly CapturedDisk[];
+  readonly #dirtyBytes: readonly number[];
   readonly #watch: NodeJS.Timeout;
   #keeper: Keeper;
   #outcome: Outcome = 'pending';
@@ -81,13 +85,19 @@ export class QemuSnapshot implements Snapshot {
   #written: Promise<void> = Promise.resolve();
   #letGo: Promise<readonly string[]> | undefined;
 
-  private constructor(taken: Taken, live: readonly CapturedDisk[], context: SnapshotContext) {
+  private constructor(
+    taken: Taken,
+    live: readonly CapturedDisk[],
+    dirtyBytes: readonly number[],
+    context: SnapshotContext,
+  ) {
     this.id = taken.record.id;
     this.name = taken.name;
     this.time = timeFromDate(new Date(taken.built.instant));
     this.files = taken.files;
     this.#taken = taken;
     this.#live = live;
+    this.#dirtyBytes = dirtyBytes;
     this.#file = context.file;
     this.#settings = context.settings;
     this.#log = context.log;
@@ -112,24 +122,27 @@ export class QemuSnapshot implements Snapshot {
    */
   static async open(taken: Taken, context: SnapshotContext, signal: AbortSignal): Promise<QemuSnapshot> {
     const live: CapturedDisk[] = [];
+    const dirty: number[] = [];
     let snapshot: QemuSnapshot | undefined;
     const unopened = [...taken.disks];
     try {
       for (let disk = unopened.shift(); disk; disk = unopened.shift()) {
         const { name } = disk.drive;
-        live.push(
-          await openCaptured(disk, taken.built.granuleBytes[live.length] ?? 0, signal, {
-            broken: () => snapshot?.brokenBy,
-            failed: (error) => snapshot?.breakOff(`QEMU no longer gives ${name}: ${messageOf(error)}`),
-          }),
-        );
+        const { granuleBytes, dirtyBytes } = taken.built;
+        const counted = dirtyBytes[live.length] ?? null;
+        const opened = await openCaptured(disk, granuleBytes[live.length] ?? 0, signal, {
+          broken: () => snapshot?.brokenBy,
+          failed: (error) => snapshot?.breakOff(`QEMU no longer gives ${name}: ${messageOf(error)}`),
+        });
+        live.push(opened);
+        dirty.push(await dirtyBytesOf(disk, opened, counted, signal));
       }
     } catch (error) {
       for (const disk of live) await disk.close();
       for (const { sockets } of unopened) closeAll(sockets);
       throw error;
     }
-    snapshot = new QemuSnapshot(taken, live, context);
+    snapshot = new QemuSnapshot(taken, live, dirty, context);
     return snapshot;
   }
 
@@ -168,7 +181,7 @@ export class QemuSnapshot implements Snapshot {
         format: drive.format,
         mode: recorded.mode,
         base: plan.base,
-        dirty: dirtyBytes(drive, plan, built.dirtyBytes[index] ?? null),
+        dirty: this.#dirtyBytes[index] ?? drive.sizeBytes,
         ...(plan.reason !== null && { reason: plan.reason }),
       })),
       omitted,
@@ -332,7 +345,18 @@ async function openCaptured(
   return new CapturedDisk(exported, { name: drive.name, granuleBytes, limited, baseSizeBytes, ...events });
 }
 
-function dirtyBytes(drive: Drive, { mode, baseSizeBytes }: ChainPlan, counted: number | null): number {
+/** QEMU counts in granules: right unless the disk ends within one, or has grown, so that some of it is dirty anyway. */
+async function dirtyBytesOf(
+  { drive, plan: { mode, baseSizeBytes } }: TakenDisk,
+  disk: CapturedDisk,
+  counted: number | null,
+  signal: AbortSignal,
+): Promise<number> {
   if (mode !== 'reuse' || counted === null) return drive.sizeBytes;
-  return Math.min(counted + drive.sizeBytes - (baseSizeBytes ?? drive.sizeBytes), drive.sizeBytes);
+  if (baseSizeBytes === drive.sizeBytes && drive.sizeBytes % largestGranule === 0) return counted;
+  let bytes = 0;
+  for await (const extents of extentsOf(disk, 0, disk.size, signal)) {
+    for (const { dirty, length } of extents) if (dirty) bytes += length;
+  }
+  return bytes;
 }
