@@ -56,7 +56,6 @@ export class Changes {
   /** A snapshot says something else of itself. */
   texts(path: Name): void {
     for (const name of [descriptionName, outcomeName]) this.#textAt(`${path}/${name}` as Name);
-    this.problems(path);
   }
 
   #textAt(path: Name): void {

@@ -13,6 +13,7 @@ import { jsonText, madeText, TextFile } from './text-file.js';
 /** A snapshot as it is shown, as long as it is open. */
 export class ShownSnapshot {
   readonly still: Still<GuestFile>;
+  #told: readonly string[];
 
   constructor(
     readonly snapshot: Snapshot,
@@ -22,6 +23,14 @@ export class ShownSnapshot {
     const ownNames = [outcomeName, descriptionName];
     const problems = (): readonly string[] => snapshot.problems;
     this.still = new Still({ path, key: path, files, disks, rootfs, problems, ownNames });
+    this.#told = snapshot.problems;
+  }
+
+  /** Whether the snapshot has other problems than when this was asked last. */
+  hasOtherProblems(): boolean {
+    const told = this.#told;
+    this.#told = this.snapshot.problems;
+    return told !== this.#told;
   }
 }
 

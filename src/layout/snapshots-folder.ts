@@ -79,8 +79,11 @@ export class SnapshotsFolder implements FolderNode {
   changed(snapshot: Snapshot): void {
     const before = this.#shown.get(nameOf(snapshot));
     const after = this.#current().get(nameOf(snapshot));
-    if (after && after === before && after.snapshot === snapshot)
-      this.#context.changes.texts(after.still.path);
+    if (!after || after !== before || after.snapshot !== snapshot) return;
+    this.#context.changes.texts(after.still.path);
+    // Only then, for the kernel takes a name away only when nobody is at work in the folder: an rmdir would hold that up, and a daemon that
+    // is killed meanwhile would never end.
+    if (after.hasOtherProblems()) this.#context.changes.problems(after.still.path);
   }
 
   /** The snapshots that are open now, by name; what came and went is told. */
