@@ -1,0 +1,522 @@
+import { randomInt } from 'node:crypto';
+import { epoch, type Time } from '../../time.js';
+import type { FileType } from '../../tree/attributes.js';
+import { bytesOfMap, mostPieces } from './gnu-sparse.js';
+import { emptyColumns, extraRow, type IndexColumns, withRoom } from './index-columns.js';
+import type { Member } from './member.js';
+import { lastName, memberPath } from './member-path.js';
+import { hashOfName, placeOfName } from './name-table.js';
+import { kindOfNode, typeNumber, unreadableBit } from './node-kind.js';
+import { type Problems, shownPath } from './problems.js';
+
+/** What a folder is shown with that only the paths of others tell of, as `mkdir -p` would make it. */
+const impliedPermissions = 0o755;
+/** The longest target that a symlink can have on Linux (PATH_MAX with its NUL). */
+const longestTarget = 4095;
+
+/** A link to a name that was not there yet. */
+interface PendingLink {
+  readonly entry: number;
+  readonly node: number;
+  readonly path: Buffer;
+  readonly target: Buffer;
+}
+
+/** Everything that an index is made of. */
+export interface IndexParts {
+  readonly columns: IndexColumns;
+  readonly seed: number;
+}
+
+/**
+ * Makes an index out of members in the order of the archive, with what `tar -x` would leave: a name given twice stands
+ * for the last file, folders that are only implied are made, a link shares the file that its target is by then.
+ */
+export class IndexBuilder {
+  readonly #columns: IndexColumns = emptyColumns();
+  readonly #seed = randomInt(2 ** 32);
+  readonly #problems: Problems;
+  readonly #mostBytes: number;
+  #nodes = 0;
+  #entries = 0;
+  #folders = 0;
+  #textBytes = 0;
+  #extras = 0;
+  #pieces = 0;
+  #otherTimes = false;
+  readonly #pending: PendingLink[] = [];
+  #pendingBytes = 0;
+  /** The folder of the last member, by the bytes of its path up to the last name. */
+  #lastParent = Buffer.alloc(0);
+  #lastFolder = 0;
+  #cutTold = false;
+
+  /** `mostBytes`: what the index may take in memory; what comes then is left out. */
+  constructor(problems: Problems, mostBytes: number) {
+    this.#problems = problems;
+    this.#mostBytes = mostBytes;
+    this.#newFolder(this.#newNode('directory', impliedPermissions, epoch), 0);
+  }
+
+  /** About the bytes that the index takes. */
+  get bytes(): number {
+    const times = this.#otherTimes ? 24 : 0;
+    return (
+      this.#nodes * (46 + times) +
+      this.#entries * 29 +
+      this.#folders * 16 +
+      this.#textBytes +
+      (this.#extras * extraRow + this.#pieces * 2) * 8 +
+      this.#pendingBytes
+    );
+  }
+
+  get full(): boolean {
+    return this.bytes > this.#mostBytes || this.#textBytes > 0xfff0_0000;
+  }
+
+  add(member: Member): void {
+    const { path } = member;
+    const from = lastName(path);
+    if (from >= 0 && this.#isLastParent(path, from)) {
+      this.#enter(this.#lastFolder, path, from, path.length, member);
+      return;
+    }
+    const split = memberPath(path);
+    if (typeof split === 'string') {
+      this.#problems.add(`${shownPath(path)} is left out: ${split}.`);
+      return;
+    }
+    if (split.cut && !this.#cutTold) {
+      this.#cutTold = true;
+      this.#problems.add(
+        `${shownPath(path)} leads out of the archive: what goes up to its last ".." is left out.`,
+      );
+    }
+    const { parts } = split;
+    if (parts.length === 0) {
+      if (member.type === 'directory') this.#describe(0, member);
+      else this.#problems.add(`${shownPath(path)} is left out: the root can only be a folder.`);
+      return;
+    }
+    let folder = 0;
+    for (let part = 0; part < parts.length - 2; part += 2) {
+      const next = this.#folderIn(folder, path, parts[part] ?? 0, parts[part + 1] ?? 0, member.modified);
+      if (next < 0) {
+        const above = path.subarray(0, parts[part + 1]);
+        this.#problems.add(`${shownPath(path)} is left out: ${shownPath(above)} is no folder.`);
+        return;
+      }
+      folder = next;
+    }
+    if (from >= 0 && !split.cut) {
+      this.#lastParent = Buffer.from(path.subarray(0, from));
+      this.#lastFolder = folder;
+    }
+    this.#enter(folder, path, parts.at(-2) ?? 0, parts.at(-1) ?? 0, member);
+  }
+
+  finish(): IndexParts {
+    this.#settleLinks();
+    const columns = this.#columns;
+    trim(columns, nodeColumns, this.#nodes);
+    if (this.#otherTimes) trim(columns, timeColumns, this.#nodes);
+    trim(columns, entryColumns, this.#entries);
+    trim(columns, folderColumns, this.#folders);
+    columns.text = withRoom(columns.text, this.#textBytes);
+    columns.extras = withRoom(columns.extras, this.#extras * extraRow);
+    columns.pieces = withRoom(columns.pieces, this.#pieces * 2);
+    this.#order();
+    return { columns, seed: this.#seed };
+  }
+
+  /** Puts the entries of each folder side by side. */
+  #order(): void {
+    const { folderFirst, folderCount, entryFolder } = this.#columns;
+    let first = 0;
+    for (let folder = 0; folder < this.#folders; folder++) {
+      folderFirst[folder] = first;
+      first += folderCount[folder] ?? 0;
+    }
+    const order = new Uint32Array(this.#entries);
+    const next = folderFirst.slice();
+    for (let entry = 0; entry < this.#entries; entry++) {
+      const folder = entryFolder[entry] ?? 0;
+      const place = next[folder] ?? 0;
+      order[place] = entry;
+      next[folder] = place + 1;
+    }
+    this.#columns.order = order;
+  }
+
+  #isLastParent(path: Buffer, length: number): boolean {
+    const last = this.#lastParent;
+    if (last.length !== length) return false;
+    for (let at = length - 1; at >= 0; at--) if (last[at] !== path[at]) return false;
+    return true;
+  }
+
+  #forgetLastParent(): void {
+    this.#lastParent = Buffer.alloc(0);
+    this.#lastFolder = 0;
+  }
+
+  #enter(folder: number, path: Buffer, from: number, to: number, member: Member): void {
+    const entry = this.#entryOf(folder, path, from, to);
+    const before = entry < 0 ? -1 : (this.#columns.entryNode[entry] ?? 0);
+    if (before >= 0 && this.#isDirectory(before)) {
+      if (member.type === 'directory') {
+        this.#describe(before, member);
+        return;
+      }
+      const row = this.#columns.place[before] ?? 0;
+      if ((this.#columns.folderCount[row] ?? 0) > 0) {
+        this.#problems.add(`${shownPath(path)} is left out: a folder that is not empty has its name.`);
+        return;
+      }
+    }
+    if (member.type === 'link') {
+      this.#link(folder, path, from, to, entry, member);
+      return;
+    }
+    const node = this.#nodeOf(path, member);
+    if (node < 0) return;
+    this.#point(folder, path, from, to, entry, node);
+    if (member.type === 'directory') this.#newFolder(node, folder);
+  }
+
+  #link(folder: number, path: Buffer, from: number, to: number, entry: number, member: Member): void {
+    const target = this.#find(member.target);
+    if (typeof target === 'string') {
+      this.#problems.add(`${shownPath(path)} is left out: of its link's target, ${target}.`);
+      return;
+    }
+    if (target >= 0) {
+      const node = this.#columns.entryNode[target] ?? 0;
+      if (target === entry) return;
+      if (this.#isDirectory(node)) {
+        this.#problems.add(
+          `${shownPath(path)} is left out: it is a link to a folder, ${shownPath(member.target)}.`,
+        );
+        return;
+      }
+      this.#point(folder, path, from, to, entry, node);
+      return;
+    }
+    const node = this.#newNode('file', member.permissions, member.modified);
+    this.#fill(node, { ...member, unreadable: true, size: 0 });
+    const placed = this.#point(folder, path, from, to, entry, node);
+    const pending = { entry: placed, node, path: Buffer.from(path), target: Buffer.from(member.target) };
+    this.#pending.push(pending);
+    this.#pendingBytes += 250 + pending.path.length + pending.target.length;
+  }
+
+  /** Links whose target came after them. */
+  #settleLinks(): void {
+    const pendingOf = new Map(this.#pending.map((pending) => [pending.node, pending]));
+    for (const { entry, node, path, target } of this.#pending) {
+      if (this.#columns.entryNode[entry] !== node) continue;
+      const passed = new Set([node]);
+      let found = node;
+      for (let at: Buffer | undefined = target; at; at = pendingOf.get(found)?.target) {
+        const next = this.#find(at);
+        found = typeof next === 'string' || next < 0 ? -1 : (this.#columns.entryNode[next] ?? -1);
+        if (found < 0 || this.#isDirectory(found) || passed.has(found)) {
+          found = -1;
+          break;
+        }
+        if (pendingOf.has(found)) passed.add(found);
+      }
+      if (found < 0) {
+        this.#problems.add(
+          `${shownPath(path)} can't be read: it is a link to ${shownPath(target)}, which is no file here.`,
+        );
+        // Whoever links to it need not go the same way again.
+        for (const each of passed) pendingOf.delete(each);
+        continue;
+      }
+      for (const each of passed) {
+        const settled = pendingOf.get(each);
+        if (settled && this.#columns.entryNode[settled.entry] === each) this.#repoint(settled.entry, found);
+        pendingOf.delete(each);
+      }
+    }
+    this.#pending.length = 0;
+    this.#pendingBytes = 0;
+  }
+
+  /** The entry at a path; -1: there is none. A sentence where it can be none. */
+  #find(path: Buffer): number | string {
+    const split = memberPath(path);
+    if (typeof split === 'string') return split;
+    let folder = 0;
+    let entry = -1;
+    for (let part = 0; part < split.parts.length; part += 2) {
+      if (folder < 0) return -1;
+      entry = this.#entryOf(folder, path, split.parts[part] ?? 0, split.parts[part + 1] ?? 0);
+      if (entry < 0) return -1;
+      const node = this.#columns.entryNode[entry] ?? 0;
+      folder = this.#isDirectory(node) ? (this.#columns.place[node] ?? 0) : -1;
+    }
+    return entry;
+  }
+
+  /** The folder of that name, made where there is none; -1: the name stands for something else. */
+  #folderIn(folder: number, path: Buffer, from: number, to: number, modified: Time): number {
+    const entry = this.#entryOf(folder, path, from, to);
+    if (entry >= 0) {
+      const node = this.#columns.entryNode[entry] ?? 0;
+      return this.#isDirectory(node) ? (this.#columns.place[node] ?? 0) : -1;
+    }
+    const node = this.#newNode('directory', impliedPermissions, modified);
+    this.#point(folder, path, from, to, -1, node);
+    return this.#newFolder(node, folder);
+  }
+
+  #entryOf(folder: number, path: Buffer, from: number, to: number): number {
+    if (this.#columns.table.length === 0) return -1;
+    const hash = hashOfName(this.#seed, folder, path, from, to);
+    return (this.#columns.table[placeOfName(this.#columns, hash, folder, path, from, to)] ?? 0) - 1;
+  }
+
+  /** Lets a name stand for a node; `entry` is -1 for a new name. */
+  #point(folder: number, path: Buffer, from: number, to: number, entry: number, node: number): number {
+    if (entry >= 0) {
+      this.#repoint(entry, node);
+      return entry;
+    }
+    this.#room();
+    const columns = this.#columns;
+    const hash = hashOfName(this.#seed, folder, path, from, to);
+    const place = placeOfName(columns, hash, folder, path, from, to);
+    const added = this.#entries++;
+    columns.table[place] = added + 1;
+    columns.entryFolder[added] = folder;
+    columns.entryNode[added] = node;
+    columns.entryNameBytes[added] = to - from;
+    columns.entryName[added] = this.#addText(path, from, to);
+    columns.folderCount[folder] = (columns.folderCount[folder] ?? 0) + 1;
+    this.#linked(node, folder, 1);
+    return added;
+  }
+
+  #repoint(entry: number, node: number): void {
+    const folder = this.#columns.entryFolder[entry] ?? 0;
+    const before = this.#columns.entryNode[entry] ?? 0;
+    this.#linked(before, folder, -1);
+    this.#columns.entryNode[entry] = node;
+    this.#linked(node, folder, 1);
+    this.#forgetLastParent();
+  }
+
+  /** Counts a name of a node; a folder's own names count for what they lie in (its `..`). */
+  #linked(node: number, folder: number, by: number): void {
+    const counted = this.#isDirectory(node) ? (this.#columns.folderNode[folder] ?? 0) : node;
+    this.#columns.links[counted] = (this.#columns.links[counted] ?? 0) + by;
+  }
+
+  #isDirectory(node: number): boolean {
+    return kindOfNode(this.#columns.kind[node] ?? 0) === 'directory';
+  }
+
+  #newFolder(node: number, parent: number): number {
+    const columns = this.#columns;
+    if (this.#folders === columns.folderNode.length) grow(columns, folderColumns, this.#folders);
+    const folder = this.#folders++;
+    columns.folderNode[folder] = node;
+    columns.folderParent[folder] = parent;
+    columns.place[node] = folder;
+    columns.links[node] = 2;
+    return folder;
+  }
+
+  /** A node for a member, or -1 where it can't be shown. */
+  #nodeOf(path: Buffer, member: Member): number {
+    const { type, target } = member;
+    if (type === 'link') return -1;
+    if (type === 'symlink' && (target.length === 0 || target.length > longestTarget || target.includes(0))) {
+      this.#problems.add(
+        `${shownPath(path)} is left out: a symlink can't have a target of ${target.length} bytes.`,
+      );
+      return -1;
+    }
+    const node = this.#newNode(type, member.permissions, member.modified);
+    this.#fill(node, member);
+    return node;
+  }
+
+  #newNode(type: FileType, permissions: number, modified: Time): number {
+    const columns = this.#columns;
+    if (this.#nodes === columns.kind.length) {
+      grow(columns, nodeColumns, this.#nodes);
+      if (this.#otherTimes) for (const name of timeColumns) setColumn(columns, name, columns.kind.length);
+    }
+    const node = this.#nodes++;
+    columns.kind[node] = (typeNumber(type) << 12) | permissions;
+    this.#setTimes(node, modified, modified, modified);
+    return node;
+  }
+
+  /** A directory that is there already gets what the member tells. */
+  #describe(node: number, member: Member): void {
+    this.#columns.kind[node] = (typeNumber('directory') << 12) | member.permissions;
+    this.#columns.extra[node] = 0;
+    this.#fill(node, member);
+  }
+
+  #fill(node: number, member: Member): void {
+    const columns = this.#columns;
+    columns.uid[node] = member.uid;
+    columns.gid[node] = member.gid;
+    this.#setTimes(node, member.modified, member.accessed, member.changed);
+    let { unreadable } = member;
+    let firstPiece = 0;
+    let pieces = 0;
+    if (member.type === 'file' || member.type === 'link') {
+      columns.size[node] = member.size;
+      columns.place[node] = member.at;
+      if (member.segments && !unreadable) {
+        firstPiece = this.#pieces;
+        pieces = this.#addPieces(member);
+        unreadable = pieces === 0;
+      }
+    } else if (member.type === 'symlink') {
+      columns.size[node] = member.target.length;
+      columns.place[node] = this.#addText(member.target, 0, member.target.length);
+    } else if (member.type === 'block' || member.type === 'character') {
+      columns.place[node] = member.device.major * 2 ** 32 + member.device.minor;
+    }
+    if (unreadable) columns.kind[node] = (columns.kind[node] ?? 0) | unreadableBit;
+    const { ownHeader, globalHeader } = member;
+    if (!ownHeader && !globalHeader && pieces === 0) return;
+    if ((this.#extras + 1) * extraRow > columns.extras.length)
+      columns.extras = withRoom(columns.extras, larger(this.#extras) * extraRow);
+    columns.extras.set(
+      [
+        ownHeader?.at ?? 0,
+        ownHeader?.size ?? 0,
+        globalHeader?.at ?? 0,
+        globalHeader?.size ?? 0,
+        firstPiece,
+        pieces,
+      ],
+      this.#extras * extraRow,
+    );
+    columns.extra[node] = ++this.#extras;
+  }
+
+  /** How many pairs were added for a sparse file; 0 where its map can't be right, or is too much. */
+  #addPieces({ path, segments = [], size }: Member): number {
+    const bytes = bytesOfMap(segments, size);
+    const tooMany = this.#pieces + segments.length / 2 + 1 > mostPieces;
+    if (Number.isNaN(bytes) || tooMany) {
+      const why = tooMany
+        ? 'there are too many pieces of sparse files'
+        : "its map of data and holes can't be right";
+      this.#problems.add(`${shownPath(path)} can't be read: ${why}.`);
+      return 0;
+    }
+    const columns = this.#columns;
+    const before = this.#pieces;
+    const most = before + segments.length / 2 + 1;
+    if (most * 2 > columns.pieces.length) columns.pieces = withRoom(columns.pieces, larger(most) * 2);
+    let archived = 0;
+    for (let at = 0; at < segments.length; at += 2) {
+      const length = segments[at + 1] ?? 0;
+      if (length === 0) continue;
+      columns.pieces[this.#pieces * 2] = segments[at] ?? 0;
+      columns.pieces[this.#pieces * 2 + 1] = archived;
+      archived += length;
+      this.#pieces++;
+    }
+    columns.pieces[this.#pieces * 2] = size;
+    columns.pieces[this.#pieces * 2 + 1] = archived;
+    this.#pieces++;
+    return this.#pieces - before;
+  }
+
+  #setTimes(node: number, modified: Time, accessed: Time, changed: Time): void {
+    const columns = this.#columns;
+    columns.modified[node] = modified.seconds;
+    columns.modifiedNanoseconds[node] = modified.nanoseconds;
+    if (!this.#otherTimes) {
+      if (accessed === modified && changed === modified) return;
+      this.#otherTimes = true;
+      for (const name of timeColumns) setColumn(columns, name, columns.kind.length);
+      columns.accessed.set(columns.modified);
+      columns.changed.set(columns.modified);
+      columns.accessedNanoseconds.set(columns.modifiedNanoseconds);
+      columns.changedNanoseconds.set(columns.modifiedNanoseconds);
+    }
+    columns.accessed[node] = accessed.seconds;
+    columns.accessedNanoseconds[node] = accessed.nanoseconds;
+    columns.changed[node] = changed.seconds;
+    columns.changedNanoseconds[node] = changed.nanoseconds;
+  }
+
+  #addText(bytes: Uint8Array, from: number, to: number): number {
+    const columns = this.#columns;
+    const at = this.#textBytes;
+    if (at + to - from > columns.text.length) columns.text = withRoom(columns.text, larger(at + to - from));
+    const { text } = columns;
+    for (let each = from; each < to; each++) text[at + each - from] = bytes[each] ?? 0;
+    this.#textBytes = at + to - from;
+    return at;
+  }
+
+  /** Room for one more entry, and for finding it: the table is never more than 3/4 full. */
+  #room(): void {
+    const columns = this.#columns;
+    if (this.#entries === columns.entryNode.length) grow(columns, entryColumns, this.#entries);
+    if ((this.#entries + 1) * 4 <= columns.table.length * 3) return;
+    const before = columns.table;
+    columns.table = new Uint32Array(Math.max(64, before.length * 2));
+    const { table, entryFolder, entryName, entryNameBytes, text } = columns;
+    const mask = table.length - 1;
+    for (let entry = 0; entry < this.#entries; entry++) {
+      const from = entryName[entry] ?? 0;
+      const hash = hashOfName(
+        this.#seed,
+        entryFolder[entry] ?? 0,
+        text,
+        from,
+        from + (entryNameBytes[entry] ?? 0),
+      );
+      let place = hash & mask;
+      while (table[place] !== 0) place = (place + 1) & mask;
+      table[place] = entry + 1;
+    }
+  }
+}
+
+const nodeColumns = [
+  'kind',
+  'uid',
+  'gid',
+  'links',
+  'size',
+  'place',
+  'modified',
+  'modifiedNanoseconds',
+  'extra',
+] as const;
+const timeColumns = ['accessed', 'accessedNanoseconds', 'changed', 'changedNanoseconds'] as const;
+const entryColumns = ['entryFolder', 'entryNode', 'entryName', 'entryNameBytes'] as const;
+const folderColumns = ['folderNode', 'folderParent', 'folderFirst', 'folderCount'] as const;
+
+function setColumn<N extends keyof IndexColumns>(columns: IndexColumns, name: N, rows: number): void {
+  columns[name] = withRoom<IndexColumns[N]>(columns[name], rows);
+}
+
+function grow(columns: IndexColumns, names: ReadonlyArray<keyof IndexColumns>, rows: number): void {
+  for (const name of names) setColumn(columns, name, larger(rows));
+}
+
+function trim(columns: IndexColumns, names: ReadonlyArray<keyof IndexColumns>, rows: number): void {
+  for (const name of names) setColumn(columns, name, rows);
+}
+
+/** Room to grow into: a large column grows by less, as what is not used counts too. */
+function larger(rows: number): number {
+  return rows < 1 << 18 ? Math.max(64, rows * 2) : Math.ceil(rows * 1.3);
+}
