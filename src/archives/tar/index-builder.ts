@@ -2,7 +2,7 @@ import { randomInt } from 'node:crypto';
 import { epoch, type Time } from '../../time.js';
 import type { FileType } from '../../tree/attributes.js';
 import { bytesOfMap, mostPieces } from './gnu-sparse.js';
-import { emptyColumns, extraRow, type IndexColumns, withRoom } from './index-columns.js';
+import { cutTo, emptyColumns, extraRow, type IndexColumns, withRoom } from './index-columns.js';
 import type { Member } from './member.js';
 import { lastName, memberPath } from './member-path.js';
 import { hashOfName, placeOfName } from './name-table.js';
@@ -13,6 +13,9 @@ import { type Problems, shownPath } from './problems.js';
 const impliedPermissions = 0o755;
 /** The longest target that a symlink can have on Linux (PATH_MAX with its NUL). */
 const longestTarget = 4095;
+
+/** As many members as an archive's size alone lets one expect, at most. */
+const mostExpected = 1 << 20;
 
 /** A link to a name that was not there yet. */
 interface PendingLink {
@@ -44,6 +47,7 @@ export class IndexBuilder {
   #extras = 0;
   #pieces = 0;
   #otherTimes = false;
+  #place = 0;
   readonly #pending: PendingLink[] = [];
   #pendingBytes = 0;
   /** The folder of the last member, by the bytes of its path up to the last name. */
@@ -51,10 +55,14 @@ export class IndexBuilder {
   #lastFolder = 0;
   #cutTold = false;
 
-  /** `mostBytes`: what the index may take in memory; what comes then is left out. */
-  constructor(problems: Problems, mostBytes: number) {
+  /**
+   * `mostBytes`: what the index may take in memory; what comes then is left out. `expected`: about how many members
+   * there may be.
+   */
+  constructor(problems: Problems, mostBytes: number, expected = 0) {
     this.#problems = problems;
     this.#mostBytes = mostBytes;
+    this.#makeTable(tableFor(Math.min(expected, mostExpected)));
     this.#newFolder(this.#newNode('directory', impliedPermissions, epoch), 0);
   }
 
@@ -123,9 +131,10 @@ export class IndexBuilder {
     if (this.#otherTimes) trim(columns, timeColumns, this.#nodes);
     trim(columns, entryColumns, this.#entries);
     trim(columns, folderColumns, this.#folders);
-    columns.text = withRoom(columns.text, this.#textBytes);
-    columns.extras = withRoom(columns.extras, this.#extras * extraRow);
-    columns.pieces = withRoom(columns.pieces, this.#pieces * 2);
+    columns.text = cutTo(columns.text, this.#textBytes);
+    columns.extras = cutTo(columns.extras, this.#extras * extraRow);
+    columns.pieces = cutTo(columns.pieces, this.#pieces * 2);
+    if (columns.table.length > 4 * tableFor(this.#entries)) this.#makeTable(tableFor(this.#entries));
     this.#order();
     return { columns, seed: this.#seed };
   }
@@ -187,6 +196,7 @@ export class IndexBuilder {
 
   #link(folder: number, path: Buffer, from: number, to: number, entry: number, member: Member): void {
     const target = this.#find(member.target);
+    if (entry < 0) this.#entryOf(folder, path, from, to);
     if (typeof target === 'string') {
       this.#problems.add(`${shownPath(path)} is left out: of its link's target, ${target}.`);
       return;
@@ -273,24 +283,23 @@ export class IndexBuilder {
     return this.#newFolder(node, folder);
   }
 
+  /** The entry of a name, or -1; `#place` is where it is in the table, or could be. */
   #entryOf(folder: number, path: Buffer, from: number, to: number): number {
-    if (this.#columns.table.length === 0) return -1;
+    this.#room();
     const hash = hashOfName(this.#seed, folder, path, from, to);
-    return (this.#columns.table[placeOfName(this.#columns, hash, folder, path, from, to)] ?? 0) - 1;
+    this.#place = placeOfName(this.#columns, hash, folder, path, from, to);
+    return (this.#columns.table[this.#place] ?? 0) - 1;
   }
 
-  /** Lets a name stand for a node; `entry` is -1 for a new name. */
+  /** Lets a name stand for a node; `entry` is -1 for a new name, which was the last one that was looked for. */
   #point(folder: number, path: Buffer, from: number, to: number, entry: number, node: number): number {
     if (entry >= 0) {
       this.#repoint(entry, node);
       return entry;
     }
-    this.#room();
     const columns = this.#columns;
-    const hash = hashOfName(this.#seed, folder, path, from, to);
-    const place = placeOfName(columns, hash, folder, path, from, to);
     const added = this.#entries++;
-    columns.table[place] = added + 1;
+    columns.table[this.#place] = added + 1;
     columns.entryFolder[added] = folder;
     columns.entryNode[added] = node;
     columns.entryNameBytes[added] = to - from;
@@ -469,20 +478,18 @@ export class IndexBuilder {
     const columns = this.#columns;
     if (this.#entries === columns.entryNode.length) grow(columns, entryColumns, this.#entries);
     if ((this.#entries + 1) * 4 <= columns.table.length * 3) return;
-    const before = columns.table;
-    columns.table = new Uint32Array(Math.max(64, before.length * 2));
+    this.#makeTable(Math.max(64, columns.table.length * 4));
+  }
+
+  #makeTable(length: number): void {
+    const columns = this.#columns;
+    columns.table = new Uint32Array(length);
     const { table, entryFolder, entryName, entryNameBytes, text } = columns;
     const mask = table.length - 1;
     for (let entry = 0; entry < this.#entries; entry++) {
       const from = entryName[entry] ?? 0;
-      const hash = hashOfName(
-        this.#seed,
-        entryFolder[entry] ?? 0,
-        text,
-        from,
-        from + (entryNameBytes[entry] ?? 0),
-      );
-      let place = hash & mask;
+      const to = from + (entryNameBytes[entry] ?? 0);
+      let place = hashOfName(this.#seed, entryFolder[entry] ?? 0, text, from, to) & mask;
       while (table[place] !== 0) place = (place + 1) & mask;
       table[place] = entry + 1;
     }
@@ -513,10 +520,19 @@ function grow(columns: IndexColumns, names: ReadonlyArray<keyof IndexColumns>, r
 }
 
 function trim(columns: IndexColumns, names: ReadonlyArray<keyof IndexColumns>, rows: number): void {
-  for (const name of names) setColumn(columns, name, rows);
+  for (const name of names) cutColumn(columns, name, rows);
 }
 
-/** Room to grow into: a large column grows by less, as what is not used counts too. */
+function cutColumn<N extends keyof IndexColumns>(columns: IndexColumns, name: N, rows: number): void {
+  columns[name] = cutTo<IndexColumns[N]>(columns[name], rows);
+}
+
+/** A table for so many entries. */
+function tableFor(entries: number): number {
+  return Math.max(64, 2 ** Math.ceil(Math.log2((entries + 1) * 1.5)));
+}
+
+/** Room to grow into: what is not written to yet takes no memory. */
 function larger(rows: number): number {
-  return rows < 1 << 18 ? Math.max(64, rows * 2) : Math.ceil(rows * 1.3);
+  return Math.max(64, rows * 2);
 }

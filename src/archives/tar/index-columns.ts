@@ -121,11 +121,17 @@ export function emptyColumns(): IndexColumns {
 
 type Column = Uint8Array | Uint16Array | Uint32Array | Float64Array;
 
-/** The same column with room for `rows`. */
+/** The first rows of a column. */
+export function cutTo<C extends Column>(column: C, rows: number): C;
+export function cutTo(column: Column, rows: number): Column {
+  return column.subarray(0, rows);
+}
+
+/** The same column with room for `rows`, which are more than it has. */
 export function withRoom<C extends Column>(column: C, rows: number): C;
 export function withRoom(column: Column, rows: number): Column {
   const larger = sameKind(column, rows);
-  larger.set(column.length > rows ? column.subarray(0, rows) : column);
+  larger.set(column);
   return larger;
 }
 

@@ -19,6 +19,7 @@ export interface MemberSink {
 const largestExtension = 8 << 20;
 /** Blocks that may go on with the map of one sparse file, in the old GNU format (21 pieces each) and in 1.0. */
 const mostMapBlocks = 1 << 17;
+const noBytes = Buffer.alloc(0);
 const noDevice = { major: 0, minor: 0 };
 
 /**
@@ -165,7 +166,8 @@ export class MemberScan {
     const own = this.#own;
     const fields = own ? { ...this.#global, ...own } : this.#global;
     const path = sparse?.name ?? fields.path ?? this.#longName ?? header.path(format);
-    const target = fields.linkpath ?? this.#longTarget ?? header.linkname;
+    const hasTarget = typeflag === '1' || typeflag === '2';
+    const target = hasTarget ? (fields.linkpath ?? this.#longTarget ?? header.linkname) : noBytes;
     const ownHeader = own?.attributes ? this.#ownHeader : undefined;
     const globalHeader = this.#globalHeader;
     this.#own = undefined;

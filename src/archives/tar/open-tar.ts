@@ -34,6 +34,9 @@ export interface OpenedTar {
   readonly problems: readonly string[];
 }
 
+/** A header and a block of data. */
+const smallMember = 1024;
+
 export const defaultCacheBytes = 16 * 2 ** 30;
 export const defaultIndexBytes = 2 ** 31;
 
@@ -102,7 +105,7 @@ export async function keepIndex(
 async function made(archive: Disk, options: TarOptions): Promise<KeptIndex> {
   const { signal, progress, mostIndexBytes = defaultIndexBytes } = options;
   const problems = new Problems();
-  const builder = new IndexBuilder(problems, mostIndexBytes);
+  const builder = new IndexBuilder(problems, mostIndexBytes, archive.size / smallMember);
   const windows = new RandomWindows(withProgress(archive, progress), signal);
   await new MemberScan(windows, builder, problems).run();
   const parts = builder.finish();

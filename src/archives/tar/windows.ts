@@ -18,7 +18,8 @@ export interface Windows {
   at(offset: number): Promise<Window | undefined>;
 }
 
-export const largestWindow = 1 << 20;
+/** As much as stays in a processor's cache while it is looked at. */
+export const largestWindow = 256 << 10;
 const smallestWindow = 8 << 10;
 /** Skipping less than this costs more than reading on. */
 const readOn = 128 << 10;
