@@ -1,13 +1,18 @@
 import { LRUCache } from 'lru-cache';
 
-interface Kept<V extends Uint8Array> {
+/** What can be kept: it says how many bytes it takes up. */
+export interface Sized {
+  readonly byteLength: number;
+}
+
+interface Kept<V extends Sized> {
   readonly value: V;
   readonly key: number | string;
   readonly section: CacheSection<V>;
 }
 
 /** What one image keeps in a cache that it shares with all others. Nobody sees another's section. */
-export class CacheSection<V extends Uint8Array> {
+export class CacheSection<V extends Sized> {
   readonly #entries = new Map<number | string, Kept<V>>();
   readonly #recent: LRUCache<Kept<V>, true>;
 
@@ -41,7 +46,7 @@ export class CacheSection<V extends Uint8Array> {
 }
 
 /** A cache with one bound in bytes for all images that are open: what was not used for the longest time goes first. */
-export class SharedCache<V extends Uint8Array> {
+export class SharedCache<V extends Sized> {
   readonly #recent: LRUCache<Kept<V>, true>;
 
   constructor(mostBytes: number) {

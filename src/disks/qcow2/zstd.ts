@@ -30,12 +30,18 @@ export async function unpackZstdCluster(packed: Uint8Array, clusterSize: number)
   return cluster;
 }
 
+/** What a single zstd frame holds, `most` bytes at most. EIO: it is damaged, empty, or holds more. */
+export async function unpackZstdFrame(packed: Uint8Array, most: number): Promise<Uint8Array> {
+  await decoder.init();
+  return decodeFrame(Buffer.from(packed.buffer, packed.byteOffset, packed.byteLength), 0, most).bytes;
+}
+
 /** What the frame at `start` holds: some bytes, `most` of them at most. */
 function decodeFrame(input: Buffer, start: number, most: number): { bytes: Uint8Array; end: number } {
   const end = frameEnd(input, start, most);
   const bytes = decoder.decode(input.subarray(start, end), most);
   if (bytes.length === 0)
-    throw damaged('a zstd frame that is damaged, without content, or larger than its cluster');
+    throw damaged('a zstd frame that is damaged, without content, or larger than it may be');
   return { bytes, end };
 }
 
