@@ -55,9 +55,9 @@ export function chainCommand(invocation: Invocation): Command {
 }
 
 async function list(id: string, flags: ChainFlags): Promise<ExitCode> {
-  const guest = await guestNamed(id, flags);
+  const { guest, state } = await guestNamed(id, flags);
   const signal = new AbortController().signal;
-  const found = await describeGuest(monitorOf(guest), guest, undefined, signal);
+  const found = await describeGuest(monitorOf(guest), guest, state, signal);
   if (found.state === 'off' || found.state === 'unknown') {
     const why = found.reason ?? 'it is off; its chains are told when it is on';
     throw new CommandError(ExitCode.failure, `the chains of guest ${id} can't be listed: ${why}`);
@@ -81,7 +81,7 @@ function table({ chains }: GuestDescription): string {
 }
 
 async function drop(id: string, chain: string | undefined, flags: ChainFlags): Promise<ExitCode> {
-  const guest = await guestNamed(id, flags);
+  const { guest } = await guestNamed(id, flags);
   try {
     const { bitmaps } = await dropChain(monitorOf(guest), chain, new AbortController().signal);
     process.stdout.write(`removed ${bitmaps} bitmap${bitmaps === 1 ? '' : 's'} of guest ${id}\n`);
@@ -94,13 +94,13 @@ async function drop(id: string, chain: string | undefined, flags: ChainFlags): P
 
 const monitorOf = (guest: GuestSettings): Monitor => new Monitor(guest.monitor, `guest ${guest.id}`);
 
-async function guestNamed(id: string, flags: ChainFlags): Promise<GuestSettings> {
+async function guestNamed(id: string, flags: ChainFlags): Promise<{ guest: GuestSettings; state: string }> {
   const settings = await settingsFrom({
     ...(flags.config !== undefined && { config: flags.config }),
     guests: flags.guest ?? [],
   });
   const guest = settings.guests.find((each) => each.id === id);
-  if (guest) return guest;
+  if (guest) return { guest, state: settings.state };
   const known = settings.guests.map((each) => each.id).join(', ');
   throw new ConfigError([
     `no guest ${id} is configured${known ? `; known: ${known}` : ': give --guest or --config'}`,

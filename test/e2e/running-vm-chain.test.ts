@@ -313,11 +313,14 @@ describe('a running VM with a raw and a qcow2 disk, mounted', () => {
               throw error;
             });
             expect(() => JSON.parse(text), text).not.toThrow();
+            // Of what a snapshot puts before the disks nothing is to be seen.
+            if (path === description)
+              expect(JSON.parse(text).disks).toMatchObject([{ format: 'raw' }, { format: 'qcow2' }]);
           }
         }
       })();
       try {
-        for (let round = 0; round < 5; round++) {
+        for (let round = 0; round < 4; round++) {
           await guest.take('whole@1');
           await write('whole', { offset: round * mebibyte, length: 4096 });
           await guest.finish('whole@1', 'success');

@@ -8,29 +8,37 @@ import { queryStatus } from './qmp/commands/run-state.js';
 import type { Monitor } from './qmp/monitor.js';
 import { GuestIsOff } from './qmp/qmp-error.js';
 import type { QemuGuestSettings } from './settings.js';
-import type { SnapshotRecord } from './snapshot-record.js';
+import type { RecordedDisk } from './snapshot-record.js';
+import { GuestState } from './state/guest-state.js';
+import { readRecords } from './state/snapshot-file.js';
 
 const answerMilliseconds = 3000;
 
 type Chains = GuestDescription['chains'];
 
-/** What a guest's QEMU tells of it now. `open`: the snapshot that is open, whose filters stand before the disks' own nodes. */
+/**
+ * What a guest's QEMU tells of it now. Snapshots that are open, being taken or being ended have their filters before the disks' own
+ * nodes: which those are is recorded in the state folder.
+ */
 export async function describeGuest(
   monitor: Monitor,
   { id, disks }: QemuGuestSettings,
-  open: SnapshotRecord | undefined,
+  stateFolder: string,
   signal: AbortSignal,
 ): Promise<GuestDescription> {
   const known = { id, type: 'qemu', disks: [], chains: [] } as const;
+  const folder = GuestState.folderOf(stateFolder, id);
   try {
+    // A record is there before what it tells of, and goes after it: read before and after, none is missed.
+    const before = await readRecords(folder);
     return await monitor.use(
       async (connection) => {
         const limits = { signal, deadlineMilliseconds: answerMilliseconds };
         const { status } = await queryStatus(connection, limits);
         const nodes = await queryNamedBlockNodes(connection, limits);
-        const devices = (await queryBlock(connection, limits)).map((device) =>
-          unfiltered(device, nodes, open),
-        );
+        const shown = await queryBlock(connection, limits);
+        const filters = [...before, ...(await readRecords(folder))].flatMap((record) => record.disks);
+        const devices = shown.map((device) => unfiltered(device, nodes, filters));
         const { drives } = drivesOf(devices, disks && new Set(disks));
         return {
           ...known,
@@ -51,9 +59,9 @@ export async function describeGuest(
 function unfiltered(
   device: BlockDevice,
   nodes: readonly BlockNode[],
-  open: SnapshotRecord | undefined,
+  filters: readonly RecordedDisk[],
 ): BlockDevice {
-  const disk = open?.disks.find(({ filter }) => filter === device.inserted?.name);
+  const disk = filters.find(({ filter }) => filter === device.inserted?.name);
   const own = disk && nodes.find(({ name }) => name === disk.node);
   return own ? { ...device, inserted: own } : device;
 }

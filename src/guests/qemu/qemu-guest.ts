@@ -5,11 +5,10 @@ import { guestFiles } from '../guest-files.js';
 import { Custody } from './custody.js';
 import { describeGuest } from './guest-description.js';
 import { OffSnapshot } from './off-snapshot.js';
-import { QemuSnapshot } from './qemu-snapshot.js';
+import type { QemuSnapshot } from './qemu-snapshot.js';
 import { Monitor } from './qmp/monitor.js';
 import { GuestIsOff } from './qmp/qmp-error.js';
 import type { QemuGuestSettings } from './settings.js';
-import type { SnapshotRecord } from './snapshot-record.js';
 import { type Taking, takeSnapshot } from './taking.js';
 
 /** A virtual machine of QEMU's, reached by its monitor. */
@@ -21,6 +20,7 @@ export class QemuGuest implements GuestSource {
   readonly #monitor: Monitor;
   readonly #listeners = new Set<(snapshot: Snapshot) => void>();
   readonly #closing = new AbortController();
+  readonly #stateFolder: string;
   readonly #custody: Custody;
   #snapshots: ReadonlyArray<QemuSnapshot | OffSnapshot> = [];
   #busy: string | undefined;
@@ -31,6 +31,7 @@ export class QemuGuest implements GuestSource {
     this.#settings = settings;
     this.#log = log;
     this.#monitor = new Monitor(settings.monitor, `guest ${settings.id}`);
+    this.#stateFolder = stateFolder;
     this.#custody = new Custody(settings.id, stateFolder, log);
     this.#custody.state().catch((error: unknown) => {
       if (!this.#closing.signal.aborted) log.error({ guest: this.id }, messageOf(error));
@@ -42,7 +43,7 @@ export class QemuGuest implements GuestSource {
   }
 
   describe(signal: AbortSignal): Promise<GuestDescription> {
-    return describeGuest(this.#monitor, this.#settings, this.#openRecord, signal);
+    return describeGuest(this.#monitor, this.#settings, this.#stateFolder, signal);
   }
 
   configuration(): Promise<readonly GuestFile[]> {
@@ -92,11 +93,6 @@ export class QemuGuest implements GuestSource {
       }
     }
     await this.#custody.close();
-  }
-
-  get #openRecord(): SnapshotRecord | undefined {
-    const [open] = this.#snapshots;
-    return open instanceof QemuSnapshot ? open.record : undefined;
   }
 
   async #takeAny(name: SnapshotName, signal: AbortSignal): Promise<Snapshot> {

@@ -20,6 +20,10 @@ export class GuestState {
     private readonly file: FileHandle,
   ) {}
 
+  static folderOf(stateFolder: string, guest: string): string {
+    return join(stateFolder, 'guests', guest);
+  }
+
   /** Waits for the lock: the keepers of a daemon that died have to end first. EBUSY: it is not to be had in that time. */
   static async open(
     stateFolder: string,
@@ -27,7 +31,7 @@ export class GuestState {
     waitMilliseconds: number,
     signal: AbortSignal,
   ): Promise<GuestState> {
-    const folder = join(stateFolder, 'guests', guest);
+    const folder = GuestState.folderOf(stateFolder, guest);
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const path = join(folder, 'lock');
     const file = await open(path, constants.O_RDWR | constants.O_CREAT, 0o600);

@@ -1,6 +1,6 @@
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { messageOf, StillError } from '../../../errors.js';
+import { hasCode, messageOf, StillError } from '../../../errors.js';
 import { type SnapshotRecord, snapshotRecord } from '../snapshot-record.js';
 import { readIfThere, removeDurably, writeDurably } from './durable-file.js';
 
@@ -59,6 +59,17 @@ export class SnapshotFile {
 export async function recordedSnapshots(folder: string): Promise<string[]> {
   const names = await readdir(folder);
   return names.filter((name) => name.endsWith(suffix)).map((name) => name.slice(0, -suffix.length));
+}
+
+/** The records themselves, whoever works on them; none where there is no such folder, or it is somebody else's. */
+export async function readRecords(folder: string): Promise<SnapshotRecord[]> {
+  try {
+    const files = (await recordedSnapshots(folder)).map((id) => new SnapshotFile(folder, id));
+    return (await Promise.all(files.map((file) => file.read()))).filter((record) => record !== undefined);
+  } catch (error) {
+    if (hasCode(error, 'ENOENT') || hasCode(error, 'EACCES')) return [];
+    throw error;
+  }
 }
 
 /** Removes what a daemon that was killed has left in a guest's state folder beside records: nobody else may be at work there. */
