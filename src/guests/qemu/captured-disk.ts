@@ -1,6 +1,7 @@
 import type { Disk } from '../../disks/disk.js';
 import { mustLieWithin } from '../../disks/disk-range.js';
 import type { NbdDisk } from '../../disks/nbd/nbd-disk.js';
+import { ReadAhead } from '../../disks/read-ahead.js';
 import { isAbort, StillError } from '../../errors.js';
 import { type Extent, joined } from '../../extents.js';
 import { type ByteRange, ByteRanges, GivenBack } from './given-back.js';
@@ -25,12 +26,15 @@ export class CapturedDisk implements Disk {
   readonly #exported: NbdDisk;
   readonly #facts: CapturedDiskFacts;
   readonly #givenBack: GivenBack;
+  /** Not of a limited disk: what comes next may be what QEMU refuses. */
+  readonly #ahead: ReadAhead | undefined;
 
   constructor(exported: NbdDisk, facts: CapturedDiskFacts) {
     this.size = exported.size;
     this.#exported = exported;
     this.#facts = facts;
     this.#givenBack = new GivenBack(exported.size, facts.granuleBytes);
+    if (!facts.limited) this.#ahead = new ReadAhead((...asked) => exported.read(...asked), exported.size);
   }
 
   async read(offset: number, target: Uint8Array, signal?: AbortSignal): Promise<void> {
@@ -42,7 +46,8 @@ export class CapturedDisk implements Disk {
     if (givenBack) throw givenBack;
     if (this.#facts.limited) await this.#mustBeDirty(offset, length, signal);
     // It may be given back meanwhile: that QEMU refuses it then is no fault of the snapshot.
-    await this.#watched(this.#exported.read(offset, target, signal), () => this.#givenBackOf(offset, length));
+    const reading = (this.#ahead ?? this.#exported).read(offset, target, signal);
+    await this.#watched(reading, () => this.#givenBackOf(offset, length));
   }
 
   async extents(offset: number, length: number, signal?: AbortSignal): Promise<Extent[]> {
@@ -58,6 +63,7 @@ export class CapturedDisk implements Disk {
     if (length === 0) return;
     this.#mustBeWhole();
     const complete = this.#givenBack.add({ from: offset, to: offset + length });
+    this.#ahead?.drop();
     if (!this.#exported.discard) return;
     for (const range of complete) {
       const dirty = await this.#dirtyOf(range, signal);
@@ -77,6 +83,7 @@ export class CapturedDisk implements Disk {
   }
 
   async close(): Promise<void> {
+    this.#ahead?.drop();
     await this.#exported.close();
   }
 
