@@ -1,0 +1,283 @@
+import { mkdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { openSquashfs } from '../../src/archives/squashfs/squashfs.js';
+import { isAbort, StillError } from '../../src/errors.js';
+import { isEntryName } from '../../src/name.js';
+import type { Attributes, Inode } from '../../src/tree/attributes.js';
+import type { Entry, Tree } from '../../src/tree/tree.js';
+import { makeLink, makeNode, setXattr } from '../corpus/odd-calls.js';
+import { numbers } from '../corpus/qcow2-images.js';
+import { BytesDisk } from '../src/archives/squashfs/bytes-disk.js';
+import { makeSquashfs } from '../src/archives/squashfs/images.js';
+
+export interface Fuzzing {
+  /** An empty folder to work in. */
+  readonly folder: string;
+  readonly seed: number;
+  readonly count: number;
+}
+
+export interface Fuzzed {
+  /** How many images could still be opened, and walked and read without an error. */
+  readonly opened: number;
+  readonly readWhole: number;
+  /** What must never happen, one sentence each, with what makes it happen again. */
+  readonly findings: readonly string[];
+}
+
+/** 16 MiB of metadata, 32 MiB of data, what is under way, the originals. */
+const mostBufferBytes = 160 << 20;
+/** A computation that takes this long was made to. */
+const mostMilliseconds = 5000;
+/** A hostile image may hold any number of files: so many are looked at. */
+const mostFiles = 300;
+const chunk = 1 << 18;
+const signal = new AbortController().signal;
+
+/**
+ * Damages valid images, mostly where their structure is, and walks what comes of it: each file must give bytes or an
+ * error that says why, in time, and leave nothing behind.
+ */
+export async function fuzzSquashfs({ folder, seed, count }: Fuzzing): Promise<Fuzzed> {
+  const originals = await makeOriginals(folder);
+  const random = numbers(seed);
+  const findings: string[] = [];
+  let opened = 0;
+  let readWhole = 0;
+  for (let i = 0; i < count; i++) {
+    const original = originals[random() % originals.length];
+    if (!original) throw new Error('there are no images to damage');
+    let bytes = Buffer.from(original.bytes);
+    const changes: string[] = [];
+    for (let left = 1 + (random() % 3); left > 0; left--)
+      changes.push(damage(bytes, original.places, random));
+    if (random() % 20 === 0) {
+      bytes = bytes.subarray(0, random() % bytes.length);
+      changes.push(`cut to ${bytes.length}`);
+    }
+    const story = `seed ${seed}, case ${i}: ${original.name} with ${changes.join(', ')}`;
+    const begun = performance.now();
+    const disk = new BytesDisk(bytes);
+    try {
+      const { tree, problems } = await openSquashfs(disk, { signal });
+      opened++;
+      try {
+        const walk = new Walk(tree, random);
+        await walk.run();
+        if (walk.errors === 0) readWhole++;
+        findings.push(...walk.findings.map((finding) => `${story}: ${finding}`));
+        if (problems.length > 51) findings.push(`${story}: ${problems.length} problems`);
+      } finally {
+        await tree.close();
+      }
+    } catch (error) {
+      if (!(error instanceof StillError))
+        findings.push(`${story}: ${error instanceof Error ? error.stack : error}`);
+    }
+    const milliseconds = performance.now() - begun;
+    if (milliseconds > mostMilliseconds) findings.push(`${story}: took ${Math.round(milliseconds)} ms`);
+    const { arrayBuffers } = process.memoryUsage();
+    if (arrayBuffers > mostBufferBytes) findings.push(`${story}: ${arrayBuffers} bytes of buffers are held`);
+  }
+  return { opened, readWhole, findings };
+}
+
+/** Looks at every file of a tree, each in every way. */
+class Walk {
+  readonly findings: string[] = [];
+  errors = 0;
+  #files = 0;
+
+  constructor(
+    readonly tree: Tree,
+    readonly random: () => number,
+  ) {}
+
+  async run(): Promise<void> {
+    await this.#folder(this.tree.root, 0);
+  }
+
+  async #folder(folder: Inode, depth: number): Promise<void> {
+    for (let after = 0n; this.#files < mostFiles; ) {
+      const entries = await this.#try(() => this.tree.list(folder, after, signal));
+      const last = entries?.at(-1);
+      if (!entries || !last) return;
+      if (last.cookie <= after) return void this.findings.push(`a listing goes back to ${last.cookie}`);
+      for (const entry of entries) {
+        if (this.#files++ < mostFiles) await this.#entry(folder, entry, depth);
+      }
+      after = last.cookie;
+    }
+  }
+
+  async #entry(folder: Inode, { name, inode, found }: Entry, depth: number): Promise<void> {
+    if (!isEntryName(name)) this.findings.push(`the name ${JSON.stringify(name)} is shown`);
+    if (inode >= 2n ** 43n) this.findings.push(`the inode ${inode} is shown`);
+    await this.#try(() => this.tree.lookup(folder, name, signal));
+    const attributes = await this.#try(() => this.tree.attributes(inode, signal));
+    if (!attributes) return;
+    if (found && JSON.stringify(found.attributes, plain) !== JSON.stringify(attributes, plain))
+      this.findings.push(`inode ${inode} is another one in its listing`);
+    const names = (await this.#try(() => this.tree.xattrs(inode, signal))) ?? [];
+    for (const each of names.slice(0, 20)) await this.#try(() => this.tree.xattr(inode, each, signal));
+    if (attributes.type === 'symlink') await this.#try(() => this.tree.readlink(inode, signal));
+    if (attributes.type === 'file') await this.#try(() => this.#read(attributes));
+    if (attributes.type === 'directory' && depth < 40) {
+      await this.#try(() => this.tree.lookup(inode, '..' as Entry['name'], signal));
+      await this.#folder(inode, depth + 1);
+    }
+  }
+
+  async #read({ inode, size }: Attributes): Promise<void> {
+    const { handle } = await this.tree.open(inode, 'read', signal);
+    try {
+      const step = Math.max(chunk, Math.floor(size / 8));
+      for (let at = 0; at < size; at += step) {
+        const target = Buffer.alloc(chunk);
+        const length = await this.#try(() => this.tree.read(handle, at, target, signal));
+        if (length !== undefined && length !== Math.min(chunk, size - at))
+          this.findings.push(`${length} bytes are read at ${at} of ${size}`);
+      }
+      for (let at = 0, turns = 0; at < size && turns < 20; turns++) {
+        const data = await this.tree.seek?.(handle, at, 'data', signal);
+        if (data === undefined) break;
+        at = (await this.tree.seek?.(handle, data, 'hole', signal)) ?? size;
+      }
+    } finally {
+      await this.tree.release(handle);
+    }
+  }
+
+  async #try<T>(call: () => Promise<T>): Promise<T | undefined> {
+    try {
+      return await call();
+    } catch (error) {
+      if (!(error instanceof StillError) || isAbort(error)) throw error;
+      if (error.code !== 'ENXIO') this.errors++;
+      return undefined;
+    }
+  }
+}
+
+function plain(_key: string, value: unknown): unknown {
+  return typeof value === 'bigint' ? `${value}` : value;
+}
+
+interface Original {
+  readonly name: string;
+  readonly bytes: Buffer;
+  /** Ranges worth damaging. */
+  readonly places: ReadonlyArray<readonly [from: number, to: number]>;
+}
+
+async function makeOriginals(folder: string): Promise<Original[]> {
+  const tree = join(folder, 'tree');
+  await makeTree(tree);
+  const open = ['-noI', '-noX'];
+  const options: ReadonlyArray<readonly [name: string, options: readonly string[]]> = [
+    ['open tables', [...open, '-b', '4K']],
+    ['nothing packed', [...open, '-noD', '-noF', '-b', '8K']],
+    ['gzip', ['-b', '16K']],
+    ['xz', ['-comp', 'xz', '-b', '8K']],
+    ['open tables, xz', [...open, '-comp', 'xz', '-Xbcj', 'x86', '-b', '8K']],
+    ['zstd', ['-comp', 'zstd', '-b', '32K']],
+    ['open tables, zstd', [...open, '-comp', 'zstd', '-b', '16K']],
+    ['lz4', ['-comp', 'lz4', '-b', '8K']],
+    ['open tables, lz4', [...open, '-comp', 'lz4', '-no-fragments', '-b', '4K']],
+    ['lzo', ['-comp', 'lzo', '-b', '8K']],
+    ['open tables, lzo', [...open, '-comp', 'lzo', '-always-use-fragments', '-b', '16K']],
+  ];
+  const originals: Original[] = [];
+  for (const [name, how] of options) {
+    const image = join(folder, 'original.squashfs');
+    await makeSquashfs(tree, image, ...how);
+    const bytes = await readFile(image);
+    originals.push({ name, bytes, places: placesOf(bytes) });
+    await rm(image);
+  }
+  await rm(tree, { recursive: true });
+  return originals;
+}
+
+/** Every type of inode, basic and extended; files with blocks, tails, holes; a folder large enough for an index. */
+async function makeTree(tree: string): Promise<void> {
+  await mkdir(join(tree, 'large'), { recursive: true });
+  await mkdir(join(tree, 'a', 'b'), { recursive: true });
+  const text = Buffer.from('the quick brown fox jumps over the lazy dog; '.repeat(900));
+  for (const size of [0, 1, 4096, 5000, 40_000])
+    await writeFile(join(tree, 'a', `${size}`), text.subarray(0, size));
+  await writeFile(join(tree, 'a', 'program'), (await readFile('/bin/true')).subarray(0, 30_000));
+  await writeFile(join(tree, 'a', 'sparse'), 'data');
+  await truncate(join(tree, 'a', 'sparse'), 300_000);
+  for (let each = 0; each < 110; each++)
+    await writeFile(join(tree, 'large', `${each}${'n'.repeat(200)}`), `${each}`);
+  const path = (...names: string[]): Buffer => Buffer.from(join(tree, ...names));
+  await symlink('a/5000', join(tree, 'link'));
+  makeLink(path('a', '5000'), path('a', 'b', 'again'));
+  makeNode(path('a', 'null'), 'character', 1, 3);
+  makeNode(path('a', 'disk'), 'block', 8, 1);
+  makeNode(path('a', 'fifo'), 'fifo');
+  makeNode(path('a', 'socket'), 'socket');
+  const value = Buffer.from('a value that is stored once, for it is long enough '.repeat(4));
+  for (const name of ['program', 'b', '40000', 'null']) {
+    setXattr(path('a', name), 'trusted.same', value);
+    setXattr(path('a', name), `trusted.${name}`, Buffer.from(name));
+  }
+}
+
+function placesOf(bytes: Buffer): Array<readonly [number, number]> {
+  const place = (at: number): number => Number(bytes.readBigUInt64LE(at));
+  const used = place(40);
+  const [ids, xattrs, inodes, directories, fragments, exports] = [48, 56, 64, 72, 80, 88].map(place);
+  const ends = [inodes, directories, fragments, exports, ids, xattrs, used]
+    .filter((each): each is number => each !== undefined && each <= used)
+    .sort((one, other) => one - other);
+  const places: Array<readonly [number, number]> = [
+    [0, 96],
+    [0, 96],
+    [96, Math.max(97, ends[0] ?? 97)],
+  ];
+  // Each table's end is the next one's begin.
+  for (const [index, from] of ends.entries()) {
+    const to = Math.min(ends[index + 1] ?? used, used);
+    if (to > from) places.push([from, to], [from, to], [from, Math.min(from + 64, to)]);
+  }
+  return places;
+}
+
+/** Changes something and says what. */
+function damage(bytes: Buffer, places: Original['places'], random: () => number): string {
+  const [from, to] = places[random() % places.length] ?? [0, bytes.length];
+  const at = Math.min(from + (random() % (to - from)), bytes.length - 8);
+  switch (random() % 7) {
+    case 0:
+      bytes[at] = random() % 256;
+      return `byte ${at} = ${bytes[at]}`;
+    case 1: {
+      const value = BigInt.asUintN(64, [0n, -1n, 1n << 63n, (1n << 53n) - 1n, 1n << 32n][random() % 5] ?? 0n);
+      bytes.writeBigUInt64LE(value, at);
+      return `8 bytes at ${at} = ${value}`;
+    }
+    case 2: {
+      const value = [0, 0xffff_ffff, 0x7fff_ffff, 0x100_0000, 0xffff][random() % 5] ?? 0;
+      bytes.writeUInt32LE(value, at);
+      return `4 bytes at ${at} = ${value}`;
+    }
+    case 3: {
+      const value = random() % 65536;
+      bytes.writeUInt16LE(value, at);
+      return `2 bytes at ${at} = ${value}`;
+    }
+    case 4: {
+      const length = 1 + (random() % 32);
+      const other = random() % bytes.length;
+      bytes.copy(bytes, at, other, other + length);
+      return `${length} bytes at ${at} = those at ${other}`;
+    }
+    default: {
+      const bit = random() % 8;
+      bytes[at] = (bytes[at] ?? 0) ^ (1 << bit);
+      return `bit ${bit} of byte ${at} flipped`;
+    }
+  }
+}
