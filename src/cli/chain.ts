@@ -9,11 +9,12 @@ import { describeGuest } from '../guests/qemu/guest-description.js';
 import { Monitor } from '../guests/qemu/qmp/monitor.js';
 import { columns } from './columns.js';
 import { CommandError, ExitCode } from './exit-code.js';
-import { configOption, guestOption, type Invocation } from './invocation.js';
+import { configOption, guestOption, type Invocation, stateOption } from './invocation.js';
 
 interface ChainFlags {
   readonly config?: string;
   readonly guest?: readonly string[];
+  readonly state?: string;
   readonly json?: boolean;
 }
 
@@ -37,6 +38,7 @@ export function chainCommand(invocation: Invocation): Command {
     .argument('<GUEST>', "the guest's id")
     .addOption(configOption())
     .addOption(guestOption())
+    .addOption(stateOption())
     .option('--json', 'print JSON for programs')
     .action(async (id: string, flags: ChainFlags) => {
       invocation.exitCode = await list(id, flags);
@@ -98,6 +100,7 @@ async function guestNamed(id: string, flags: ChainFlags): Promise<{ guest: Guest
   const settings = await settingsFrom({
     ...(flags.config !== undefined && { config: flags.config }),
     guests: flags.guest ?? [],
+    ...(flags.state !== undefined && { state: flags.state }),
   });
   const guest = settings.guests.find((each) => each.id === id);
   if (guest) return { guest, state: settings.state };

@@ -45,9 +45,9 @@ export class CapturedDisk implements Disk {
     const givenBack = this.#givenBackOf(offset, length);
     if (givenBack) throw givenBack;
     if (this.#facts.limited) await this.#mustBeDirty(offset, length, signal);
-    // It may be given back meanwhile: that QEMU refuses it then is no fault of the snapshot.
+    // It may be given back meanwhile: that QEMU refuses it then is no fault of the snapshot. Neither is a bad sector of the disk.
     const reading = (this.#ahead ?? this.#exported).read(offset, target, signal);
-    await this.#watched(reading, () => this.#givenBackOf(offset, length));
+    await this.#watched(reading, async () => this.#givenBackOf(offset, length) ?? this.#isMapped(offset));
   }
 
   async extents(offset: number, length: number, signal?: AbortSignal): Promise<Extent[]> {
@@ -103,6 +103,16 @@ export class CapturedDisk implements Disk {
     if (broken !== undefined) throw new StillError('EIO', `${this.#facts.name} can't be read: ${broken}`);
   }
 
+  /** Whether QEMU still tells what lies at an offset: of a snapshot that is broken it tells nothing. */
+  async #isMapped(offset: number): Promise<boolean> {
+    // The map of a limited disk is its bitmap's, which outlives the snapshot.
+    if (this.#facts.limited) return false;
+    return this.#exported.extents(offset, Math.min(this.size - offset, 4096)).then(
+      () => true,
+      () => false,
+    );
+  }
+
   async #mustBeDirty(offset: number, length: number, signal: AbortSignal | undefined): Promise<void> {
     const range = { from: offset, to: offset + length };
     const [first] = await this.#dirtyOf(range, signal);
@@ -156,7 +166,7 @@ export class CapturedDisk implements Disk {
       return await work;
     } catch (error) {
       const interrupted = isAbort(error) || (error instanceof StillError && error.code === 'EINTR');
-      if (!interrupted && !excuse()) this.#facts.failed(error);
+      if (!interrupted && !(await excuse())) this.#facts.failed(error);
       throw error;
     }
   }
