@@ -1,0 +1,174 @@
+import type { Disk } from '../../disks/disk.js';
+import { StillError } from '../../errors.js';
+import { SharedWait } from '../../shared-wait.js';
+import type { ArchiveBytes } from '../tar/archive-bytes.js';
+import { type Chunks, chunkBytes } from './chunks.js';
+import type { Compression } from './compression.js';
+import { decompress } from './decompress.js';
+
+/** How long a decompression waits for being gone on with, in milliseconds. */
+const idle = 10_000;
+
+/** A place in a compressed archive where decompressing can begin. */
+export interface RestartPoint {
+  /** Bytes of the compressed archive. */
+  readonly archive: number;
+  /** Bytes of what it holds. */
+  readonly content: number;
+}
+
+/** A decompression that stands somewhere and can be gone on with. */
+interface Running {
+  readonly pieces: AsyncGenerator<Buffer, void, void>;
+  readonly abort: AbortController;
+  at: number;
+  rest: Buffer | undefined;
+}
+
+/**
+ * What a compressed archive holds, at random: out of the chunks that are kept. One that is not there any more is made
+ * again, from the last place before it where decompressing can begin, or by a decompression that stands before it.
+ */
+export class DecompressedArchive implements ArchiveBytes {
+  readonly size: number;
+  readonly #archive: Disk;
+  readonly #compression: Exclude<Compression, 'none'>;
+  readonly #chunks: Chunks;
+  readonly #restarts: readonly RestartPoint[];
+  readonly #making = new Map<number, SharedWait<Buffer>>();
+  #turn: Promise<unknown> = Promise.resolve();
+  #running: Running | undefined;
+  #idle: NodeJS.Timeout | undefined;
+  #closed = false;
+  /** The chunk that was made last: it can be read even where it could not be kept. */
+  #last: { readonly chunk: number; readonly bytes: Buffer } | undefined;
+
+  constructor(
+    archive: Disk,
+    compression: Exclude<Compression, 'none'>,
+    chunks: Chunks,
+    size: number,
+    restarts: readonly RestartPoint[],
+  ) {
+    this.#archive = archive;
+    this.#compression = compression;
+    this.#chunks = chunks;
+    this.size = size;
+    this.#restarts = restarts;
+  }
+
+  async read(offset: number, target: Uint8Array, signal?: AbortSignal): Promise<void> {
+    if (offset + target.length > this.size)
+      throw new StillError(
+        'EIO',
+        `the archive holds ${this.size} bytes, not ${target.length} from ${offset} on`,
+      );
+    for (let done = 0; done < target.length; ) {
+      signal?.throwIfAborted();
+      const chunk = Math.floor((offset + done) / chunkBytes);
+      const within = offset + done - chunk * chunkBytes;
+      const part = target.subarray(done, done + Math.min(target.length - done, chunkBytes - within));
+      await this.#readChunk(chunk, within, part, signal);
+      done += part.length;
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.#stop();
+    await this.#turn;
+    await this.#stop();
+    this.#chunks.close();
+    await this.#archive.close();
+  }
+
+  async #readChunk(chunk: number, within: number, target: Uint8Array, signal?: AbortSignal): Promise<void> {
+    const kept = this.#last?.chunk === chunk ? this.#last.bytes : undefined;
+    if (!kept && (await this.#chunks.read(chunk, this.#lengthOf(chunk), within, target))) return;
+    const bytes = kept ?? (await this.#made(chunk, signal));
+    target.set(bytes.subarray(within, within + target.length));
+  }
+
+  #lengthOf(chunk: number): number {
+    return Math.min(chunkBytes, this.size - chunk * chunkBytes);
+  }
+
+  #made(chunk: number, signal?: AbortSignal): Promise<Buffer> {
+    let making = this.#making.get(chunk);
+    if (!making || making.abandoned) {
+      const begun: SharedWait<Buffer> = new SharedWait((wanted) =>
+        this.#inTurn(() => this.#make(chunk, wanted)).finally(() => {
+          if (this.#making.get(chunk) === begun) this.#making.delete(chunk);
+        }),
+      );
+      this.#making.set(chunk, begun);
+      making = begun;
+    }
+    return making.wait(signal);
+  }
+
+  /** One decompression at a time. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#turn.then(work);
+    this.#turn = turn.catch(() => undefined);
+    return turn;
+  }
+
+  async #make(chunk: number, wanted: AbortSignal): Promise<Buffer> {
+    wanted.throwIfAborted();
+    if (this.#closed) throw new StillError('EIO', 'the archive was closed');
+    if (this.#last?.chunk === chunk) return this.#last.bytes;
+    const begin = chunk * chunkBytes;
+    const length = this.#lengthOf(chunk);
+    const running = await this.#runningBefore(begin);
+    const stop = (): void => running.abort.abort(wanted.reason);
+    wanted.addEventListener('abort', stop, { once: true });
+    try {
+      const bytes = Buffer.allocUnsafeSlow(length);
+      while (running.at < begin + length) {
+        running.rest ??= (await running.pieces.next()).value ?? undefined;
+        const { rest } = running;
+        if (!rest) throw new StillError('EIO', `the archive ends at byte ${running.at} of what it holds`);
+        const until = running.at < begin ? begin : begin + length;
+        const taken = Math.min(rest.length, until - running.at);
+        if (running.at >= begin) rest.copy(bytes, running.at - begin, 0, taken);
+        running.at += taken;
+        running.rest = taken < rest.length ? rest.subarray(taken) : undefined;
+      }
+      this.#last = { chunk, bytes };
+      await this.#chunks.keep(chunk, bytes);
+      return bytes;
+    } catch (error) {
+      await this.#stop();
+      throw error;
+    } finally {
+      wanted.removeEventListener('abort', stop);
+      clearTimeout(this.#idle);
+      this.#idle = setTimeout(() => {
+        this.#inTurn(() => this.#stop()).catch(() => undefined);
+      }, idle).unref();
+    }
+  }
+
+  /** A decompression that has not passed `offset`, the one that has the shortest way to it. */
+  async #runningBefore(offset: number): Promise<Running> {
+    const restart = this.#restarts.findLast(({ content }) => content <= offset) ?? { archive: 0, content: 0 };
+    const { at } = this.#running ?? { at: -1 };
+    if (this.#running && at <= offset && at >= restart.content) return this.#running;
+    await this.#stop();
+    const abort = new AbortController();
+    const pieces = decompress(this.#archive, this.#compression, restart.archive, abort.signal);
+    this.#running = { pieces, abort, at: restart.content, rest: undefined };
+    return this.#running;
+  }
+
+  async #stop(): Promise<void> {
+    clearTimeout(this.#idle);
+    const running = this.#running;
+    this.#running = undefined;
+    if (!running) return;
+    running.abort.abort();
+    await running.pieces.return().catch(() => undefined);
+  }
+}
