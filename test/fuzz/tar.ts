@@ -306,7 +306,7 @@ function damage(bytes: Buffer, random: () => number): [string, Buffer] {
       case 2: {
         const [offset, length] = fields[random() % fields.length] ?? [0, 1];
         const from = Math.min(at + offset, bytes.length - 1);
-        bytes.fill(random() % 2 === 0 ? 0xff : random() % 256, from, from + length);
+        bytes.fill(random() % 2 === 0 ? 0xff : random() % 256, from, Math.min(bytes.length, from + length));
         if (random() % 2 === 0) bytes[from] = 0x80;
         return [`field ${at}+${offset} in base 256`, bytes];
       }

@@ -1,6 +1,6 @@
 import { blockBytes } from './header.js';
 import type { SparseMap } from './member.js';
-import { decimal, numberField } from './numbers.js';
+import { countField, decimal } from './numbers.js';
 import type { SparseFields } from './pax.js';
 
 // The manual of GNU tar, "Storing Sparse Files" and "Basic Tar Format".
@@ -21,7 +21,7 @@ export function mapInHeader(bytes: Buffer, header: number): MapPart {
 
 /** The size that the file has with its holes; old GNU format. */
 export function oldSparseSize(bytes: Buffer, header: number): number {
-  return numberField(bytes, header + 483, 12);
+  return countField(bytes, header + 483, 12);
 }
 
 /** A block that goes on with the map. */
@@ -34,7 +34,7 @@ function oldPairs(bytes: Buffer, at: number, most: number): number[] {
   for (let pair = at; pair < at + most * 24; pair += 24) {
     // An unused pair ends the list.
     if (bytes[pair] === 0 && bytes[pair + 12] === 0) break;
-    map.push(numberField(bytes, pair, 12), numberField(bytes, pair + 12, 12));
+    map.push(countField(bytes, pair, 12), countField(bytes, pair + 12, 12));
   }
   return map;
 }

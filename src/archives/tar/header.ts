@@ -1,4 +1,4 @@
-import { numberField } from './numbers.js';
+import { countField, numberField } from './numbers.js';
 
 // The fields of a header: "ustar Interchange Format" of POSIX pax(1), and "Basic Tar Format" of the GNU tar manual.
 
@@ -82,9 +82,9 @@ export class Header {
     return numberField(this.bytes, this.at + 116, 8);
   }
 
-  /** Bytes that follow the header. */
+  /** Bytes that follow the header; NaN: it is not told. */
   get size(): number {
-    return numberField(this.bytes, this.at + 124, 12);
+    return countField(this.bytes, this.at + 124, 12);
   }
 
   /** Seconds since 1970. */
@@ -93,11 +93,11 @@ export class Header {
   }
 
   get major(): number {
-    return numberField(this.bytes, this.at + 329, 8);
+    return countField(this.bytes, this.at + 329, 8);
   }
 
   get minor(): number {
-    return numberField(this.bytes, this.at + 337, 8);
+    return countField(this.bytes, this.at + 337, 8);
   }
 
   /** Seconds since 1970; only in GNU's format, 0 where it is not told. */

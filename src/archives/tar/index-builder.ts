@@ -430,9 +430,17 @@ export class IndexBuilder {
     const most = before + segments.length / 2 + 1;
     if (most * 2 > columns.pieces.length) columns.pieces = withRoom(columns.pieces, larger(most) * 2);
     let archived = 0;
+    let end = -1;
     for (let at = 0; at < segments.length; at += 2) {
       const length = segments[at + 1] ?? 0;
       if (length === 0) continue;
+      const touches = segments[at] === end;
+      end = (segments[at] ?? 0) + length;
+      if (touches) {
+        // Its bytes follow those before it in the archive too: they are one piece.
+        archived += length;
+        continue;
+      }
       columns.pieces[this.#pieces * 2] = segments[at] ?? 0;
       columns.pieces[this.#pieces * 2 + 1] = archived;
       archived += length;

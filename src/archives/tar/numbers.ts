@@ -28,6 +28,12 @@ function base256(bytes: Uint8Array, at: number, length: number): number {
   return Number.isSafeInteger(value) ? value : Number.NaN;
 }
 
+/** A number field that can't be negative: NaN where it is. */
+export function countField(bytes: Uint8Array, at: number, length: number): number {
+  const value = numberField(bytes, at, length);
+  return value >= 0 ? value : Number.NaN;
+}
+
 /** Digits alone, below 2^53; NaN for anything else. */
 export function decimal(bytes: Uint8Array, from = 0, to = bytes.length): number {
   if (from >= to || to - from > 16) return Number.NaN;

@@ -1,6 +1,6 @@
 import { StillError } from '../../errors.js';
 
-/** Pairs of offset in the file and offset in its archived bytes; the last pair is where both end. */
+/** Pairs of offset in the file and offset in its archived bytes; the last pair is where both end. No two touch. */
 export type Pieces = Float64Array;
 
 /** The number of the last piece that begins at or before an offset of the file; -1: none. */
@@ -32,7 +32,10 @@ export function dataBytes(pieces: Pieces): number {
   return archivedOf(pieces, pieces.length / 2 - 1);
 }
 
-/** Fills `target` with what the file has at `offset`: zeros, and what `read` gives for offsets among the archived bytes. */
+/**
+ * Fills `target` with what the file has at `offset`: zeros, and what `read` gives for an offset among the archived
+ * bytes. It is called once at most, however many pieces there are: their bytes lie one after the other.
+ */
 export async function readSparse(
   pieces: Pieces,
   offset: number,
@@ -42,20 +45,32 @@ export async function readSparse(
   target.fill(0);
   const end = offset + target.length;
   const last = pieces.length / 2 - 1;
-  for (let piece = Math.max(0, pieceAt(pieces, offset)); piece < last; piece++) {
-    const from = Math.max(offset, beginOf(pieces, piece));
-    const to = Math.min(end, endOf(pieces, piece));
-    if (beginOf(pieces, piece) >= end) break;
-    if (from >= to) continue;
-    const archived = archivedOf(pieces, piece) + from - beginOf(pieces, piece);
-    await read(archived, target.subarray(from - offset, to - offset));
+  const first = Math.max(0, pieceAt(pieces, offset));
+  const from = archivedAt(pieces, first, offset);
+  let piece = first;
+  while (piece < last && beginOf(pieces, piece) < end) piece++;
+  const to = piece === first ? from : archivedAt(pieces, piece - 1, end);
+  if (to <= from) return;
+  const bytes = new Uint8Array(to - from);
+  await read(from, bytes);
+  for (let each = first; each < piece; each++) {
+    const begin = Math.max(offset, beginOf(pieces, each));
+    const stop = Math.min(end, endOf(pieces, each));
+    const archived = archivedAt(pieces, each, begin) - from;
+    if (stop > begin) target.set(bytes.subarray(archived, archived + stop - begin), begin - offset);
   }
+}
+
+/** Where the bytes of a piece from an offset of the file on are, among the archived ones. */
+function archivedAt(pieces: Pieces, piece: number, offset: number): number {
+  const within = Math.min(Math.max(offset, beginOf(pieces, piece)), endOf(pieces, piece));
+  return archivedOf(pieces, piece) + within - beginOf(pieces, piece);
 }
 
 /** The next data or hole at or after an offset, as lseek(2) defines them. ENXIO: no data follow. */
 export function seekSparse(pieces: Pieces, size: number, offset: number, wanted: 'data' | 'hole'): number {
   const last = pieces.length / 2 - 1;
-  let piece = pieceAt(pieces, offset);
+  const piece = pieceAt(pieces, offset);
   const inData = piece >= 0 && offset < endOf(pieces, piece);
   if (wanted === 'data') {
     if (inData) return offset;
@@ -63,7 +78,5 @@ export function seekSparse(pieces: Pieces, size: number, offset: number, wanted:
     throw new StillError('ENXIO', `there are no data after byte ${offset}`);
   }
   if (!inData) return offset;
-  // Pieces that touch are one.
-  while (piece + 1 < last && beginOf(pieces, piece + 1) === endOf(pieces, piece)) piece++;
   return Math.min(size, endOf(pieces, piece));
 }

@@ -363,3 +363,41 @@ sys.stdout.buffer.write(out.getvalue())`;
   const link = await find(tree, 's');
   expect(Buffer.from(await tree.readlink(link.inode, unhurried)).toString()).toBe('t'.repeat(300));
 });
+
+describe('sizes', () => {
+  it('that are negative or beyond all bounds end neither the pass nor the tree', async () => {
+    for (const size of ['fffffffffffffffffffffc18', 'ffffffffffffffffffffffff', '800000001fffffffffffffff']) {
+      const { tree, problems } = await opened(
+        archive(member({ name: 'f', fields: [[124, Buffer.from(size, 'hex')]] }), member({ name: 'next' })),
+      );
+      expect(await paths(tree)).toEqual(['next']);
+      expect(problems).toEqual(['"f" is left out: its header tells no size.']);
+    }
+  });
+
+  it('of sparse pieces that touch, or are many, give the bytes in their places', async () => {
+    const map = [0, 3, 3, 2, 10, 1, 12, 1, 14, 4];
+    const { tree } = await opened(
+      archive(
+        pax({ 'GNU.sparse.size': '20', 'GNU.sparse.map': map.join(), 'GNU.sparse.name': 's' }),
+        member({ name: 'x', data: 'abcdefghijk' }),
+      ),
+    );
+    const file = await find(tree, 's');
+    expect(file).toMatchObject({ size: 20, allocated: 11 });
+    const whole = 'abcde\0\0\0\0\0f\0g\0hijk\0\0';
+    expect(await text(tree, 's')).toBe(whole);
+    const { handle } = await tree.open(file.inode, 'read', unhurried);
+    for (let from = 0; from < 20; from++) {
+      for (let to = from + 1; to <= 20; to++) {
+        const bytes = Buffer.alloc(to - from);
+        await tree.read(handle, from, bytes, unhurried);
+        expect(bytes.toString()).toBe(whole.slice(from, to));
+      }
+    }
+    expect(await tree.seek?.(handle, 1, 'hole', unhurried)).toBe(5);
+    expect(await tree.seek?.(handle, 5, 'data', unhurried)).toBe(10);
+    expect(await tree.seek?.(handle, 18, 'hole', unhurried)).toBe(18);
+    await expect(tree.seek?.(handle, 18, 'data', unhurried)).rejects.toMatchObject({ code: 'ENXIO' });
+  });
+});
