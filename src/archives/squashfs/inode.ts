@@ -34,7 +34,8 @@ export interface ListingPlace {
   readonly length: number;
 }
 
-interface Common {
+/** What all inodes begin with. */
+export interface InodeHead {
   /** The low twelve bits of the mode. */
   readonly permissions: number;
   /** Places in the table of ids. */
@@ -44,6 +45,10 @@ interface Common {
   readonly modified: number;
   /** The image's own number of the inode. */
   readonly number: number;
+}
+
+interface Common {
+  readonly head: InodeHead;
   readonly links: number;
   readonly xattrs: number | undefined;
 }
@@ -140,7 +145,7 @@ async function readInode(cursor: MetadataCursor, signal: AbortSignal): Promise<S
   if (type === undefined) throw damaged(`an inode of the unknown type ${stored}`);
   const length = sizes[type][isExtended ? 1 : 0];
   const body = cursor.now(length) ?? (await cursor.take(length, signal));
-  const common = {
+  const head: InodeHead = {
     permissions: base.readUInt16LE(2) & 0o7777,
     uid: base.readUInt16LE(4),
     gid: base.readUInt16LE(6),
@@ -155,7 +160,7 @@ async function readInode(cursor: MetadataCursor, signal: AbortSignal): Promise<S
     case 'directory': {
       const size = isExtended ? body.readUInt32LE(4) : body.readUInt16LE(8);
       return {
-        ...common,
+        head,
         type,
         links: body.readUInt32LE(isExtended ? 0 : 4),
         size,
@@ -174,7 +179,7 @@ async function readInode(cursor: MetadataCursor, signal: AbortSignal): Promise<S
       const fragment = body.readUInt32LE(isExtended ? 28 : 4);
       const offset = body.readUInt32LE(isExtended ? 32 : 8);
       return {
-        ...common,
+        head,
         type,
         links: isExtended ? body.readUInt32LE(24) : 1,
         size: isExtended ? wholeNumber(body, 8, 'a file of') : body.readUInt32LE(12),
@@ -190,23 +195,23 @@ async function readInode(cursor: MetadataCursor, signal: AbortSignal): Promise<S
       if (size === 0 || size > longestTarget) throw damaged(`a symlink of ${size} bytes`);
       const target = cursor.place;
       const links = body.readUInt32LE(0);
-      if (!isExtended) return { ...common, type, links, size, target, xattrs: undefined };
+      if (!isExtended) return { head, type, links, size, target, xattrs: undefined };
       // The number of its attributes stands after the target.
       await cursor.pass(size, signal);
       const index = (cursor.now(4) ?? (await cursor.take(4, signal))).readUInt32LE(0);
-      return { ...common, type, links, size, target, xattrs: index === none ? undefined : index };
+      return { head, type, links, size, target, xattrs: index === none ? undefined : index };
     }
     case 'block':
     case 'character':
       return {
-        ...common,
+        head,
         type,
         links: body.readUInt32LE(0),
         device: deviceOf(body.readUInt32LE(4)),
         xattrs: xattrsAt(8),
       };
     default:
-      return { ...common, type, links: body.readUInt32LE(0), xattrs: xattrsAt(4) };
+      return { head, type, links: body.readUInt32LE(0), xattrs: xattrsAt(4) };
   }
 }
 

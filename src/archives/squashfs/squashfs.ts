@@ -340,7 +340,7 @@ class Squashfs implements Tree {
       const parent = this.#inodes.numberOf(place);
       if (parent !== undefined) {
         const inode = await this.#inode(parent, signal);
-        if (inode.type === 'directory' && inode.number === folder.parent) return BigInt(parent);
+        if (inode.type === 'directory' && inode.head.number === folder.parent) return BigInt(parent);
       }
     }
     throw new StillError('ESTALE', `where folder ${number} is was forgotten; look it up anew`);
@@ -357,23 +357,24 @@ class Squashfs implements Tree {
   }
 
   #shown(inode: Inode, stored: SquashfsInode): Attributes {
-    const time = { seconds: stored.modified, nanoseconds: 0 };
+    const { type, head } = stored;
+    const time = { seconds: head.modified, nanoseconds: 0 };
     const size = 'size' in stored ? stored.size : 0;
-    return {
+    const attributes: Attributes = {
       inode,
-      type: stored.type,
-      permissions: stored.permissions,
+      type,
+      permissions: head.permissions,
       links: stored.links,
-      uid: this.#id(stored.uid),
-      gid: this.#id(stored.gid),
-      ...('device' in stored && { device: stored.device }),
+      uid: this.#id(head.uid),
+      gid: this.#id(head.gid),
       size,
-      allocated: stored.type === 'file' ? Math.max(size - stored.sparse, 0) : 0,
+      allocated: type === 'file' ? Math.max(size - stored.sparse, 0) : 0,
       accessed: time,
       modified: time,
       changed: time,
       freshSeconds: lasting,
     };
+    return 'device' in stored ? { ...attributes, device: stored.device } : attributes;
   }
 
   #id(index: number): number {
