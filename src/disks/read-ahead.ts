@@ -18,7 +18,9 @@ interface Piece {
   readonly from: number;
   readonly bytes: Uint8Array;
   /** False: it could not be read; whoever wants it learns why by reading it. */
-  readonly there: Promise<boolean>;
+  there: Promise<boolean>;
+  /** Nothing is written to `bytes` any more. */
+  settled: boolean;
 }
 
 /**
@@ -30,6 +32,9 @@ export class ReadAhead {
   readonly #size: number;
   readonly #bounds: ReadAheadBounds;
   #pieces: Piece[] = [];
+  /** Memory of pieces that were read through: used again, or a disk's reading would leave its own size to the garbage collector. */
+  #spare: Uint8Array[] = [];
+  #readers = 0;
   #abort = new AbortController();
   /** Where the next read begins if it goes on, and how many bytes were read in one go up to there. */
   #next = 0;
@@ -43,24 +48,12 @@ export class ReadAhead {
 
   /** As `Disk.read`. */
   async read(offset: number, target: Uint8Array, signal?: AbortSignal): Promise<void> {
-    const end = offset + target.byteLength;
-    if (offset === this.#next) this.#run += target.byteLength;
-    else {
-      this.drop();
-      this.#run = target.byteLength;
+    this.#readers++;
+    try {
+      await this.#readOn(offset, target, signal);
+    } finally {
+      this.#readers--;
     }
-    this.#next = end;
-    const pieces = this.#pieces;
-    if (this.#run > this.#bounds.afterBytes) this.#goAhead(end);
-    let at = offset;
-    for (const { from, bytes, there } of pieces) {
-      if (at < from || at >= from + bytes.byteLength || at >= end) continue;
-      if (!(await until(there, signal))) break;
-      const part = bytes.subarray(at - from, Math.min(end - from, bytes.byteLength));
-      target.set(part, at - offset);
-      at += part.byteLength;
-    }
-    if (at < end) await this.#read(at, at === offset ? target : target.subarray(at - offset), signal);
   }
 
   /** Forgets what was read ahead. */
@@ -71,23 +64,62 @@ export class ReadAhead {
     this.#pieces = [];
   }
 
+  async #readOn(offset: number, target: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
+    const end = offset + target.byteLength;
+    if (offset === this.#next) this.#run += target.byteLength;
+    else {
+      this.drop();
+      this.#run = target.byteLength;
+    }
+    this.#next = end;
+    const pieces = this.#pieces;
+    let at = offset;
+    for (const { from, bytes, there } of pieces) {
+      if (at < from || at >= from + bytes.byteLength || at >= end) continue;
+      if (!(await until(there, signal))) break;
+      const part = bytes.subarray(at - from, Math.min(end - from, bytes.byteLength));
+      target.set(part, at - offset);
+      at += part.byteLength;
+    }
+    if (this.#next === end && this.#run > this.#bounds.afterBytes) this.#goAhead(end);
+    if (at < end) await this.#read(at, at === offset ? target : target.subarray(at - offset), signal);
+  }
+
   /** Has the window after `from` under way. */
   #goAhead(from: number): void {
     const { windowBytes, pieceBytes } = this.#bounds;
-    const { signal } = this.#abort;
-    const pieces = this.#pieces.filter((piece) => piece.from + piece.bytes.byteLength > from);
+    const isAhead = (piece: Piece): boolean => piece.from + piece.bytes.byteLength > from;
+    for (const piece of this.#pieces) {
+      // Another reader may still look at it.
+      if (!isAhead(piece) && piece.settled && this.#readers === 1 && piece.bytes.byteLength === pieceBytes)
+        this.#spare.push(piece.bytes);
+    }
+    const pieces = this.#pieces.filter(isAhead);
     const last = pieces.at(-1);
     let at = last ? last.from + last.bytes.byteLength : from;
     while (at < Math.min(from + windowBytes, this.#size)) {
-      const bytes = new Uint8Array(Math.min(pieceBytes, this.#size - at));
-      const there = this.#read(at, bytes, signal).then(
-        () => true,
-        () => false,
-      );
-      pieces.push({ from: at, bytes, there });
-      at += bytes.byteLength;
+      pieces.push(this.#begin(at, Math.min(pieceBytes, this.#size - at)));
+      at += pieceBytes;
     }
     this.#pieces = pieces;
+  }
+
+  #begin(from: number, length: number): Piece {
+    const memory = this.#spare.pop() ?? new Uint8Array(this.#bounds.pieceBytes);
+    const piece: Piece = {
+      from,
+      bytes: memory.subarray(0, length),
+      there: Promise.resolve(false),
+      settled: false,
+    };
+    piece.there = this.#read(from, piece.bytes, this.#abort.signal).then(
+      () => {
+        piece.settled = true;
+        return true;
+      },
+      () => false,
+    );
+    return piece;
   }
 }
 
