@@ -11,29 +11,26 @@ const readBytes = 256 << 10;
 const mostComplaint = 1000;
 
 /**
- * The bytes that a compressed archive holds, from where its compressed bytes at `from` begin, piece by piece. Whoever
- * ends the iteration ends what is behind it. EIO: the archive is damaged or cut short there; EOPNOTSUPP: the program
+ * The bytes that a compressed archive holds, piece by piece. Whoever ends the iteration ends what is behind it. EIO: the archive is damaged or cut short there; EOPNOTSUPP: the program
  * that unpacks it is missing. `progress` is told how many of the archive's bytes were read.
  */
 export async function* decompress(
   archive: Disk,
   compression: Exclude<Compression, 'none'>,
-  from: number,
   signal: AbortSignal,
   progress?: (bytes: number) => void,
 ): AsyncGenerator<Buffer, void, void> {
-  const source = Readable.from(pieces(archive, from, signal, progress), { objectMode: false });
+  const source = Readable.from(pieces(archive, signal, progress), { objectMode: false });
   if (compression === 'gzip') yield* gunzipped(source, signal);
   else yield* unpacked(source, programOf[compression], signal);
 }
 
 async function* pieces(
   archive: Disk,
-  from: number,
   signal: AbortSignal,
   progress?: (bytes: number) => void,
 ): AsyncGenerator<Buffer, void, void> {
-  for (let at = from; at < archive.size; at += readBytes) {
+  for (let at = 0; at < archive.size; at += readBytes) {
     const piece = Buffer.allocUnsafe(Math.min(readBytes, archive.size - at));
     await archive.read(at, piece, signal);
     progress?.(at + piece.length);

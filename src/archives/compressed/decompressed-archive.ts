@@ -9,14 +9,6 @@ import { decompress } from './decompress.js';
 /** How long a decompression waits for being gone on with, in milliseconds. */
 const idle = 10_000;
 
-/** A place in a compressed archive where decompressing can begin. */
-export interface RestartPoint {
-  /** Bytes of the compressed archive. */
-  readonly archive: number;
-  /** Bytes of what it holds. */
-  readonly content: number;
-}
-
 /** A decompression that stands somewhere and can be gone on with. */
 interface Running {
   readonly pieces: AsyncGenerator<Buffer, void, void>;
@@ -27,14 +19,14 @@ interface Running {
 
 /**
  * What a compressed archive holds, at random: out of the chunks that are kept. One that is not there any more is made
- * again, from the last place before it where decompressing can begin, or by a decompression that stands before it.
+ * again by a decompression from the archive's beginning, or by one that stands before it: what lies far behind costs more
+ * then. Neither gzip nor the single frame that zstd writes lets one begin elsewhere.
  */
 export class DecompressedArchive implements ArchiveBytes {
   readonly size: number;
   readonly #archive: Disk;
   readonly #compression: Exclude<Compression, 'none'>;
   readonly #chunks: Chunks;
-  readonly #restarts: readonly RestartPoint[];
   readonly #making = new Map<number, SharedWait<Buffer>>();
   #turn: Promise<unknown> = Promise.resolve();
   #running: Running | undefined;
@@ -43,18 +35,11 @@ export class DecompressedArchive implements ArchiveBytes {
   /** The chunk that was made last: it can be read even where it could not be kept. */
   #last: { readonly chunk: number; readonly bytes: Buffer } | undefined;
 
-  constructor(
-    archive: Disk,
-    compression: Exclude<Compression, 'none'>,
-    chunks: Chunks,
-    size: number,
-    restarts: readonly RestartPoint[],
-  ) {
+  constructor(archive: Disk, compression: Exclude<Compression, 'none'>, chunks: Chunks, size: number) {
     this.#archive = archive;
     this.#compression = compression;
     this.#chunks = chunks;
     this.size = size;
-    this.#restarts = restarts;
   }
 
   async read(offset: number, target: Uint8Array, signal?: AbortSignal): Promise<void> {
@@ -151,15 +136,13 @@ export class DecompressedArchive implements ArchiveBytes {
     }
   }
 
-  /** A decompression that has not passed `offset`, the one that has the shortest way to it. */
+  /** A decompression that has not passed `offset`. */
   async #runningBefore(offset: number): Promise<Running> {
-    const restart = this.#restarts.findLast(({ content }) => content <= offset) ?? { archive: 0, content: 0 };
-    const { at } = this.#running ?? { at: -1 };
-    if (this.#running && at <= offset && at >= restart.content) return this.#running;
+    if (this.#running && this.#running.at <= offset) return this.#running;
     await this.#stop();
     const abort = new AbortController();
-    const pieces = decompress(this.#archive, this.#compression, restart.archive, abort.signal);
-    this.#running = { pieces, abort, at: restart.content, rest: undefined };
+    const pieces = decompress(this.#archive, this.#compression, abort.signal);
+    this.#running = { pieces, abort, at: 0, rest: undefined };
     return this.#running;
   }
 

@@ -48,7 +48,7 @@ export async function openCompressedTar(
       kept = await made(archive, compression, chunks, options);
       await keepIndex(cache, name, place.identity, kept, signal);
     }
-    const content = new DecompressedArchive(archive, compression, chunks, kept.archiveBytes, []);
+    const content = new DecompressedArchive(archive, compression, chunks, kept.archiveBytes);
     const tree = new TarTree(closingWith(content, place.remove), new TarIndex(kept), idMap);
     return { tree, problems: kept.problems };
   } catch (error) {
@@ -66,7 +66,7 @@ async function made(
 ): Promise<KeptIndex> {
   const problems = new Problems();
   const builder = new IndexBuilder(problems, mostIndexBytes);
-  const pieces = decompress(archive, compression, 0, signal, progress);
+  const pieces = decompress(archive, compression, signal, progress);
   try {
     const windows = new DecompressedWindows(pieces, chunks, signal);
     await new MemberScan(windows, builder, problems).run();

@@ -12,17 +12,18 @@ const largestValue = 65_536;
  */
 export function attributesOf(headers: readonly Buffer[], idOf: IdOfName): Map<Name, Uint8Array> {
   const attributes = new Map<Name, Uint8Array>();
+  // By their names as they stand in the records.
+  const plain = new Map<string, Buffer>();
+  const inBase64 = new Map<string, Buffer>();
   const acls = new Map<Name, Uint8Array | undefined>();
   const set = (name: string, value: Uint8Array): void => {
     const isName = isEntryName(name.replaceAll('/', '_') as Name) && name.indexOf('.') > 0;
     if (isName && value.length <= largestValue) attributes.set(name as Name, value);
   };
   const read = (key: string, value: Buffer): void => {
-    if (key.startsWith('SCHILY.xattr.')) set(plainKey(key.slice('SCHILY.xattr.'.length)), Buffer.from(value));
+    if (key.startsWith('SCHILY.xattr.')) plain.set(key.slice('SCHILY.xattr.'.length), Buffer.from(value));
     else if (key.startsWith('LIBARCHIVE.xattr.')) {
-      const name = unescaped(key.slice('LIBARCHIVE.xattr.'.length));
-      // The same attribute stands in the other form too, as a rule, and there it is exact.
-      if (!attributes.has(name as Name)) set(name, Buffer.from(value.toString('latin1'), 'base64'));
+      inBase64.set(key.slice('LIBARCHIVE.xattr.'.length), Buffer.from(value.toString('latin1'), 'base64'));
     } else if (key === 'RHT.security.selinux') {
       // The kernel's value has a NUL at its end, which the record's has not.
       const context = value.at(-1) === 0 ? value : Buffer.concat([value, Buffer.alloc(1)]);
@@ -41,6 +42,9 @@ export function attributesOf(headers: readonly Buffer[], idOf: IdOfName): Map<Na
       if (!(error instanceof StillError)) throw error;
     }
   }
+  for (const [name, value] of inBase64) set(unescaped(name), value);
+  // libarchive writes both records, and escapes the name in both.
+  for (const [name, value] of plain) set(inBase64.has(name) ? unescaped(name) : plainKey(name), value);
   for (const [name, value] of acls) {
     if (value) attributes.set(name, value);
   }

@@ -225,16 +225,9 @@ export class TarTree implements Tree {
     }
     this.#accounts ??= await accountNames((path) => this.#smallFile(path, signal));
     const attributes = attributesOf(headers, this.#accounts);
-    for (const [name, value] of attributes) attributes.set(name, this.#shown(name, value));
+    if (this.#idMap) showInside(attributes, this.#idMap);
     this.#attributes.set(node, attributes);
     return attributes;
-  }
-
-  #shown(name: Name, value: Uint8Array): Uint8Array {
-    if (!this.#idMap) return value;
-    if (name === 'security.capability') return fileCapabilityInside(value, this.#idMap);
-    const isAcl = name === 'system.posix_acl_access' || name === 'system.posix_acl_default';
-    return isAcl ? posixAclInside(value, this.#idMap) : value;
   }
 
   /** A regular file by its path, no link followed. */
@@ -256,6 +249,20 @@ export class TarTree implements Tree {
       throw error;
     }
     return bytes;
+  }
+}
+
+/** Gives attributes that hold ids those that are seen inside; what can't be read could not be set, and goes. */
+function showInside(attributes: Map<Name, Uint8Array>, map: IdMap): void {
+  for (const [name, value] of attributes) {
+    const isAcl = name === 'system.posix_acl_access' || name === 'system.posix_acl_default';
+    if (!isAcl && name !== 'security.capability') continue;
+    try {
+      attributes.set(name, isAcl ? posixAclInside(value, map) : fileCapabilityInside(value, map));
+    } catch (error) {
+      if (!(error instanceof StillError)) throw error;
+      attributes.delete(name);
+    }
   }
 }
 
