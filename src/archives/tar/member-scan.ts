@@ -37,6 +37,7 @@ export class MemberScan {
   #own: PaxFields | undefined;
   #ownHeader: HeaderPlace | undefined;
   #global: PaxFields = {};
+  #hasGlobal = false;
   #globalHeader: HeaderPlace | undefined;
 
   constructor(windows: Windows, sink: MemberSink, problems: Problems) {
@@ -141,6 +142,7 @@ export class MemberScan {
     if (typeflag === 'L') this.#longName = untilNul(bytes);
     else if (typeflag === 'K') this.#longTarget = untilNul(bytes);
     else if (typeflag === 'g') {
+      this.#hasGlobal = true;
       this.#readPax(bytes, this.#global, place);
       this.#globalHeader = this.#global.attributes ? place : undefined;
       delete this.#global.sparse;
@@ -164,7 +166,7 @@ export class MemberScan {
   #member(header: Header, at: number, sparse: Sparse | undefined): number {
     const { format, typeflag } = header;
     const own = this.#own;
-    const fields = own ? { ...this.#global, ...own } : this.#global;
+    const fields = !own ? this.#global : this.#hasGlobal ? { ...this.#global, ...own } : own;
     const path = sparse?.name ?? fields.path ?? this.#longName ?? header.path(format);
     const hasTarget = typeflag === '1' || typeflag === '2';
     const target = hasTarget ? (fields.linkpath ?? this.#longTarget ?? header.linkname) : noBytes;
