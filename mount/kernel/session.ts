@@ -42,8 +42,13 @@ const operations = new Map<number, Operation>([
  */
 const patience = 300;
 
+/** Who interrupts a mkdir wants no folder: one that were made all the same would be found by nobody. */
+const patienceOf = (opcode: number): number => (opcode === Opcode.MKDIR ? 0 : patience);
+
 interface UnderWay {
   readonly abort: AbortController;
+  /** Milliseconds that it goes on when its caller was interrupted. */
+  readonly patience: number;
   /** Set once the caller was interrupted. */
   interrupted: NodeJS.Timeout | undefined;
 }
@@ -160,7 +165,7 @@ export class KernelSession {
       return;
     }
     const abort = new AbortController();
-    const underWay: UnderWay = { abort, interrupted: undefined };
+    const underWay: UnderWay = { abort, patience: patienceOf(request.opcode), interrupted: undefined };
     this.#underWay.set(request.unique, underWay);
     // Taken now, for the log: the body does not outlast the first wait.
     const name = nameIn(request);
@@ -220,7 +225,7 @@ export class KernelSession {
     if (underWay) {
       underWay.interrupted ??= setTimeout(() => {
         underWay.abort.abort(new StillError('EINTR', 'the caller was interrupted'));
-      }, patience);
+      }, underWay.patience);
       return;
     }
     // Either it was answered already, or another reader has it in hand: the kernel asks again if it still waits.
