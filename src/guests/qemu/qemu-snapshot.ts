@@ -146,10 +146,6 @@ export class QemuSnapshot implements Snapshot {
     return snapshot;
   }
 
-  get record(): SnapshotRecord {
-    return this.#taken.record;
-  }
-
   get outcome(): Outcome {
     return this.#outcome;
   }

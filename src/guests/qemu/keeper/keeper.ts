@@ -69,10 +69,6 @@ export class Keeper {
     });
   }
 
-  get pid(): number | undefined {
-    return this.#child.pid;
-  }
-
   get alive(): boolean {
     return this.#lost === undefined;
   }
