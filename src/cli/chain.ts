@@ -3,9 +3,8 @@ import { ConfigError } from '../config/file.js';
 import type { GuestSettings } from '../config/guest-settings.js';
 import { settingsFrom } from '../config/settings.js';
 import { hasCode, messageOf } from '../errors.js';
-import type { GuestDescription } from '../guests/guest.js';
 import { dropChain } from '../guests/qemu/chains.js';
-import { describeGuest } from '../guests/qemu/guest-description.js';
+import { describeGuest, type QemuGuestDescription } from '../guests/qemu/guest-description.js';
 import { Monitor } from '../guests/qemu/qmp/monitor.js';
 import { columns } from './columns.js';
 import { CommandError, ExitCode } from './exit-code.js';
@@ -68,7 +67,7 @@ async function list(id: string, flags: ChainFlags): Promise<ExitCode> {
   return ExitCode.fine;
 }
 
-function table({ chains }: GuestDescription): string {
+function table({ chains }: QemuGuestDescription): string {
   const rows = chains.flatMap(({ name, disks }) =>
     disks.map((disk) => [
       name,

@@ -27,31 +27,13 @@ export interface GuestSource {
   close(): Promise<void>;
 }
 
+/** What all guests tell of themselves; each kind tells more. */
 export interface GuestDescription {
   readonly id: string;
   readonly type: 'qemu' | 'lxc';
   /** `running`, `paused`, `off`, or what the hypervisor says; `unknown` where it does not answer, and `reason` says why. */
   readonly state: string;
   readonly reason?: string;
-  readonly disks: ReadonlyArray<{
-    readonly name: string;
-    /** Bytes. */
-    readonly size: number;
-    readonly format: string;
-  }>;
-  readonly chains: ReadonlyArray<{
-    readonly name: string;
-    readonly disks: ReadonlyArray<{
-      readonly name: string;
-      /** The id of the snapshot that the bitmap is relative to. */
-      readonly base: string;
-      /** `recording`; `stale`, `inconsistent`: the next snapshot of the chain has the whole disk dirty. */
-      readonly state: 'recording' | 'stale' | 'inconsistent';
-      readonly persistent: boolean;
-      /** Bytes changed since the base. */
-      readonly dirty: number;
-    }>;
-  }>;
 }
 
 /** A small file that is shown as it is. */

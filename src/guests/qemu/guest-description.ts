@@ -1,7 +1,9 @@
 import { messageOf } from '../../errors.js';
 import type { GuestDescription } from '../guest.js';
+import { GuestState } from '../state/guest-state.js';
 import { parseBitmapName } from './bitmap-name.js';
 import { drivesOf } from './drives.js';
+import { FleecingFolder } from './fleecing-folder.js';
 import { type BlockDevice, queryBlock } from './qmp/commands/block-devices.js';
 import { type BlockNode, type DirtyBitmap, queryNamedBlockNodes } from './qmp/commands/block-nodes.js';
 import { queryStatus } from './qmp/commands/run-state.js';
@@ -9,12 +11,34 @@ import type { Monitor } from './qmp/monitor.js';
 import { GuestIsOff } from './qmp/qmp-error.js';
 import type { QemuGuestSettings } from './settings.js';
 import type { RecordedDisk } from './snapshot-record.js';
-import { GuestState } from './state/guest-state.js';
 import { readRecords } from './state/snapshot-file.js';
 
 const answerMilliseconds = 3000;
 
-type Chains = GuestDescription['chains'];
+/** What is told of a VM. */
+export interface QemuGuestDescription extends GuestDescription {
+  readonly disks: ReadonlyArray<{
+    readonly name: string;
+    /** Bytes. */
+    readonly size: number;
+    readonly format: string;
+  }>;
+  readonly chains: ReadonlyArray<{
+    readonly name: string;
+    readonly disks: ReadonlyArray<{
+      readonly name: string;
+      /** The id of the snapshot that the bitmap is relative to. */
+      readonly base: string;
+      /** `recording`; `stale`, `inconsistent`: the next snapshot of the chain has the whole disk dirty. */
+      readonly state: 'recording' | 'stale' | 'inconsistent';
+      readonly persistent: boolean;
+      /** Bytes changed since the base. */
+      readonly dirty: number;
+    }>;
+  }>;
+}
+
+type Chains = QemuGuestDescription['chains'];
 
 /**
  * What a guest's QEMU tells of it now. Snapshots that are open, being taken or being ended have their filters before the disks' own
@@ -25,12 +49,17 @@ export async function describeGuest(
   { id, disks }: QemuGuestSettings,
   stateFolder: string,
   signal: AbortSignal,
-): Promise<GuestDescription> {
+): Promise<QemuGuestDescription> {
   const known = { id, type: 'qemu', disks: [], chains: [] } as const;
   const folder = GuestState.folderOf(stateFolder, id);
   try {
     // A record is there before what it tells of, and goes after it: read before and after, none is missed.
     const before = await readRecords(folder);
+    for (const { fleecingFolder } of before) {
+      const fleecing = FleecingFolder.at(fleecingFolder);
+      if (await fleecing.answers()) continue;
+      return { ...known, state: 'unknown', reason: fleecing.danger };
+    }
     return await monitor.use(
       async (connection) => {
         const limits = { signal, deadlineMilliseconds: answerMilliseconds };

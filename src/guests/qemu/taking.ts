@@ -7,7 +7,7 @@ import { duplicateDescriptor } from '../../posix/duplicate.js';
 import { connectUnixSocket, listeningUnixSocket } from '../../posix/unix-socket.js';
 import type { GuestFile, SnapshotName } from '../guest.js';
 import { type ChainPlan, noChain, planChain } from './chain-plan.js';
-import type { Custody } from './custody.js';
+import type { QemuCustody } from './custody.js';
 import { type Drive, drivesOf, type OmittedDrive } from './drives.js';
 import { FleecingImage } from './fleecing-image.js';
 import { closeAll } from './keeper/ending.js';
@@ -31,7 +31,7 @@ const connectionsPerDisk = 2;
 export interface Taking extends Pick<SnapshotContext, 'changed' | 'gone'> {
   readonly settings: QemuGuestSettings;
   readonly monitor: Monitor;
-  readonly custody: Custody;
+  readonly custody: QemuCustody;
   readonly files: readonly GuestFile[];
   readonly log: Logger;
 }

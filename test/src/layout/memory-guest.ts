@@ -109,7 +109,7 @@ export class MemoryGuest implements GuestSource {
   readonly type = 'qemu';
   snapshots: readonly MemorySnapshot[] = [];
   files: GuestFile[] = [textFile('guest.conf', 'cores: 2\n')];
-  description: GuestDescription;
+  description: GuestDescription & Readonly<Record<string, unknown>>;
   /** Disks by name: each snapshot opens its own. */
   disks = new Map<string, () => Promise<Disk>>([['drive-scsi0', async () => someSnapshotDisk()]]);
   readonly opened = new Set<Disk>();

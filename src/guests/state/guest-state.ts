@@ -2,8 +2,8 @@ import { constants } from 'node:fs';
 import { type FileHandle, mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { hasCode, StillError } from '../../../errors.js';
-import { systemCall } from '../../../posix/call.js';
+import { hasCode, StillError } from '../../errors.js';
+import { systemCall } from '../../posix/call.js';
 
 const flock = systemCall('int flock(int descriptor, int operation)');
 const LOCK_EX = 2;

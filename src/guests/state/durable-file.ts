@@ -1,6 +1,6 @@
 import { open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { hasCode } from '../../../errors.js';
+import { hasCode } from '../../errors.js';
 
 /** Writes a file so that it is either as before or whole and new, whatever happens, and on the disk when this is back. */
 export async function writeDurably(path: string, text: string): Promise<void> {
