@@ -9,10 +9,13 @@ import { O_PATH, openBeneathIfCached } from './openat2.js';
 const statx = systemCall('int statx(int folder, const void *path, int flags, uint32_t mask, void *result)');
 
 // linux/fcntl.h, linux/stat.h
+const AT_FDCWD = -100;
 const AT_SYMLINK_NOFOLLOW = 0x100;
 const AT_NO_AUTOMOUNT = 0x800;
 const AT_EMPTY_PATH = 0x1000;
+const AT_STATX_FORCE_SYNC = 0x2000;
 const AT_STATX_DONT_SYNC = 0x4000;
+const STATX_TYPE = 0x1;
 const STATX_BASIC_STATS = 0x7ff;
 
 const statxBytes = 256;
@@ -54,6 +57,12 @@ export async function statusOfEntry(folder: number, entry: Name): Promise<FileSt
   const name = cString(nameToBytes(entry));
   await statx.later(nameToText(entry), folder, name, flags, STATX_BASIC_STATS, result);
   return parseStatx(result);
+}
+
+/** Asks the server of a file system itself, whatever the kernel has cached, and comes back when it has answered. */
+export async function serverAnswers(path: string): Promise<void> {
+  const result = Buffer.alloc(statxBytes);
+  await statx.later(path, AT_FDCWD, path, AT_STATX_FORCE_SYNC, STATX_TYPE, result);
 }
 
 const cachedResult = Buffer.alloc(statxBytes);

@@ -5,8 +5,11 @@ import { FaultTable } from '../faults/fault-table.js';
 import { KnownGuest } from '../faults/known-guest.js';
 
 const mebibyte = 1024 * 1024;
+const full = process.env.STILLFS_FULL !== undefined;
 /** Every so many steps are tried, each of them with STILLFS_FULL. */
-const stride = process.env.STILLFS_FULL ? 1 : 12;
+const stride = full ? 1 : 12;
+/** One test tries many steps: milliseconds. */
+const patience = { timeout: full ? 1_200_000 : 120_000 };
 
 type Who = 'keeper' | 'daemon' | 'both' | 'itself';
 
@@ -97,14 +100,14 @@ describe.each([
     table.note('the steps', `${steps.length}: ${steps.join(', ')}`);
   });
 
-  it.each(who)('lets the guest go on, and its chain be exact: %s', async (whom) => {
+  it.each(who)('lets the guest go on, and its chain be exact: %s', patience, async (whom) => {
     const first = { keeper: 1, daemon: 1 + Math.floor(stride / 2), both: 1 + Math.floor(stride / 3) }[whom];
     for (let step = first; step <= steps.length; step += stride) await survive(table, guest, whom, step);
   });
 
   if (!iothread) return;
 
-  it('does so where the keeper that mends is killed too', async () => {
+  it('does so where the keeper that mends is killed too', patience, async () => {
     const stopped = steps.indexOf('transaction') + 1;
     for (let step = 1; step <= 25; step += stride)
       await survive(table, guest, 'keeper', stopped, `keeper ${step}`);

@@ -68,8 +68,12 @@ export class MountedGuest extends ServedMount {
     return join(this.images, disk);
   }
 
-  /** Mounts; `keys` are more keys of `--guest` (`readable=dirty`). The agent is used where the machine has one. */
-  async mount(keys: readonly string[] = [], env: Readonly<Record<string, string>> = {}): Promise<void> {
+  /** Mounts; `keys` are more keys of `--guest` (`readable=dirty`), `beside` more options. The agent is used where the machine has one. */
+  async mount(
+    keys: readonly string[] = [],
+    env: Readonly<Record<string, string>> = {},
+    beside: readonly string[] = [],
+  ): Promise<void> {
     const guest = [
       'id=100',
       `qmp=${this.machine.qmpPath}`,
@@ -77,7 +81,7 @@ export class MountedGuest extends ServedMount {
       ...((this.#options.agent ?? true) ? [`agent=${this.machine.agentPath}`] : []),
       ...keys,
     ];
-    await this.serve(['--state', this.state, '--guest', guest.join(',')], env);
+    await this.serve(['--state', this.state, '--guest', guest.join(','), ...beside], env);
   }
 
   /** A path in the mount, below the guest's snapshots. */
@@ -88,6 +92,11 @@ export class MountedGuest extends ServedMount {
   /** Takes a snapshot and gives its `snapshot.json`. */
   async take(name: string): Promise<SnapshotFacts> {
     await mkdir(this.path(name));
+    return this.facts(name);
+  }
+
+  /** What a snapshot says of itself. */
+  async facts(name: string): Promise<SnapshotFacts> {
     return JSON.parse(await readFile(this.path(name, 'snapshot.json'), 'utf8'));
   }
 

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readdir, readFile, readlink, rm, symlink, writeFile } from 'node:fs/promises';
+import { open, readdir, readFile, readlink, rm, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { execa } from 'execa';
 import { expect } from 'vitest';
@@ -67,17 +67,15 @@ export class KnownGuest {
     return join(this.mounted.state, 'guests', '100');
   }
 
-  /** Mounts, or mounts again after whatever has become of the daemon before. */
-  async mount(keys: readonly string[] = []): Promise<void> {
+  /** Mounts, or mounts again after whatever has become of the daemon before. `beside`: options for what else is shown. */
+  async mount(keys: readonly string[] = [], beside: readonly string[] = []): Promise<void> {
     const ended = this.mounted.end('SIGKILL');
     await this.detach();
     await ended;
     const preload = join(dirname(builtCommand), '../../test/faults/kill-at-step.js');
     const agent = this.hasAgent ? [`agent=${this.agentPath}`] : [];
-    await this.mounted.mount([`qmp=${this.monitorPath}`, ...agent, ...keys], {
-      NODE_OPTIONS: `--import=${preload}`,
-      STILLFS_KILL_ORDERS: this.killOrders,
-    });
+    const env = { NODE_OPTIONS: `--import=${preload}`, STILLFS_KILL_ORDERS: this.killOrders };
+    await this.mounted.mount([`qmp=${this.monitorPath}`, ...agent, ...keys], env, beside);
   }
 
   /**
@@ -181,6 +179,23 @@ export class KnownGuest {
   /** What a disk should hold. */
   contents(id: string): Buffer {
     return this.#disk(id).contents;
+  }
+
+  /** Waits until the snapshot that is open says why it is broken. */
+  async brokenBy(): Promise<string> {
+    const broken = async (): Promise<string | null> => (await this.mounted.facts(this.open)).broken;
+    await expect.poll(broken, { timeout: 20_000 }).not.toBeNull();
+    return (await broken()) ?? '';
+  }
+
+  /** Reads the first block of a disk of the snapshot that is open, past the page cache. */
+  async readFirst(disk = 'a'): Promise<void> {
+    const file = await open(this.mounted.path(this.open, 'disks', `${disk}.raw`));
+    try {
+      await file.read(Buffer.alloc(4096), 0, 4096, 0);
+    } finally {
+      await file.close();
+    }
   }
 
   /** The disks of the snapshot that is open are those. */

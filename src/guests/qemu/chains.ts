@@ -1,5 +1,6 @@
 import { StillError } from '../../errors.js';
 import { parseBitmapName } from './bitmap-name.js';
+import { queryBlock } from './qmp/commands/block-devices.js';
 import { queryNamedBlockNodes } from './qmp/commands/block-nodes.js';
 import { removeBitmap, transaction } from './qmp/commands/dirty-bitmaps.js';
 import type { Monitor } from './qmp/monitor.js';
@@ -15,6 +16,9 @@ export function dropChain(
 ): Promise<{ bitmaps: number }> {
   return monitor.use(
     async (connection) => {
+      // First what QEMU can tell without asking a server of fleecing images, which may hang.
+      const shown = await queryBlock(connection, { signal });
+      if (shown.some(({ inserted }) => inserted?.name?.startsWith('stillfs-'))) throw hasSnapshot(monitor);
       const nodes = await queryNamedBlockNodes(connection, { signal });
       const dropped = nodes.flatMap(({ name: node, bitmaps }) =>
         bitmaps.flatMap(({ name, busy }) => {
@@ -25,10 +29,7 @@ export function dropChain(
         }),
       );
       if (dropped.some(({ busy }) => busy) || nodes.some(({ name }) => name?.startsWith('stillfs-')))
-        throw new StillError(
-          'EBUSY',
-          `${monitor.guest} has a snapshot open that may use these bitmaps; end it first`,
-        );
+        throw hasSnapshot(monitor);
       if (dropped.length > 0) {
         const actions = dropped.map(({ node, name }) => removeBitmap({ node, name }));
         await transaction(connection, actions, { signal });
@@ -37,4 +38,8 @@ export function dropChain(
     },
     { signal },
   );
+}
+
+function hasSnapshot({ guest }: Monitor): StillError {
+  return new StillError('EBUSY', `${guest} has a snapshot open that may use these bitmaps; end it first`);
 }

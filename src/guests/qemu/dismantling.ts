@@ -112,6 +112,17 @@ export async function dismantle(
   return left;
 }
 
+/** Lets a guest go on that we stopped, whatever there is of the snapshot. */
+export async function letRun(
+  connection: QmpConnection,
+  agent: GuestAgent | undefined,
+  { pausing }: SnapshotRecord,
+): Promise<void> {
+  if (!pausing) return;
+  if ((await queryStatus(connection, limits)).status === 'paused') await cont(connection, limits);
+  await agent?.thaw().catch(() => undefined);
+}
+
 /** What was passed to QEMU and never came to be used. */
 async function removePassed(connection: QmpConnection, { disks }: SnapshotRecord): Promise<void> {
   const images = new Set(disks.map(({ fleecing }) => fleecing));

@@ -1,5 +1,6 @@
+import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { type FileHandle, mkdtemp, open, rm } from 'node:fs/promises';
+import { type FileHandle, open, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { hasCode, messageOf, StillError } from '../../errors.js';
 
@@ -58,10 +59,14 @@ async function nameless(folder: string): Promise<FileHandle> {
     // Not every file system has nameless files.
     if (!hasCode(error, 'EOPNOTSUPP') && !hasCode(error, 'EISDIR')) throw error;
   }
-  const own = await mkdtemp(join(folder, '.stillfs-'));
+  // Where files that are open can't go, as on NFS, it has another name until it is closed: so none of its folder's.
+  const path = join(folder, `.stillfs-${randomBytes(8).toString('hex')}`);
+  const file = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600);
   try {
-    return await open(join(own, 'fleecing'), constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600);
-  } finally {
-    await rm(own, { recursive: true });
+    await unlink(path);
+    return file;
+  } catch (error) {
+    await file.close();
+    throw error;
   }
 }

@@ -11,6 +11,7 @@ import type { Logger } from '../../log.js';
 import { nameFromText } from '../../name.js';
 import { type Time, timeFromDate } from '../../time.js';
 import type { GuestFile, Outcome, Snapshot, SnapshotDisk, SnapshotName } from '../guest.js';
+import { SnapshotStanding } from '../snapshot-standing.js';
 import { CapturedDisk } from './captured-disk.js';
 import type { OmittedDrive } from './drives.js';
 
@@ -42,9 +43,6 @@ export class OffSnapshot implements Snapshot {
   readonly id = randomBytes(16).toString('hex');
   readonly time: Time = timeFromDate(new Date());
   readonly disks: readonly SnapshotDisk[];
-  #outcome: Outcome = 'pending';
-  #problems: readonly string[] = [];
-  #broken: string | undefined;
   #ended = false;
 
   private constructor(
@@ -53,6 +51,7 @@ export class OffSnapshot implements Snapshot {
     private readonly images: readonly Image[],
     private readonly omitted: readonly OmittedDrive[],
     private readonly daemon: RunningDaemon,
+    private readonly standing: SnapshotStanding,
   ) {
     this.disks = images.map(({ name: disk, disk: { size } }, index) => ({
       name: nameFromText(disk),
@@ -72,14 +71,18 @@ export class OffSnapshot implements Snapshot {
     const socket = join(guest.folder, `off-${randomBytes(4).toString('hex')}.sock`);
     const daemon = startStorageDaemon(daemonOptions(found, socket));
     const images: Image[] = [];
+    const standing = new SnapshotStanding(guest.id, name.folder, guest.log);
     let snapshot: OffSnapshot | undefined;
     const events = {
       // Nothing is freed by what is given back: the images are the guest's own.
       granuleBytes: 65_536,
       limited: false,
       baseSizeBytes: null,
-      broken: () => snapshot?.brokenBy,
-      failed: (error: unknown) => snapshot?.breakOff(`the image can't be read any more: ${messageOf(error)}`),
+      broken: () => standing.broken,
+      failed: (error: unknown) => {
+        if (standing.breakOff(`the image can't be read any more: ${messageOf(error)}`) && snapshot)
+          guest.changed(snapshot);
+      },
     };
     try {
       for (const [index, image] of found.entries()) {
@@ -92,7 +95,7 @@ export class OffSnapshot implements Snapshot {
         );
         images.push({ ...image, disk: new CapturedDisk(disk, { ...events, name: image.name }) });
       }
-      snapshot = new OffSnapshot(name, guest, images, omitted, daemon);
+      snapshot = new OffSnapshot(name, guest, images, omitted, daemon, standing);
       return snapshot;
     } catch (error) {
       for (const { disk } of images) await disk.close();
@@ -109,7 +112,11 @@ export class OffSnapshot implements Snapshot {
   }
 
   get outcome(): Outcome {
-    return this.#outcome;
+    return this.standing.outcome;
+  }
+
+  get problems(): readonly string[] {
+    return this.standing.problems;
   }
 
   describe(): Readonly<Record<string, unknown>> {
@@ -121,8 +128,8 @@ export class OffSnapshot implements Snapshot {
       name: this.name.name,
       chain: this.name.chain ?? null,
       time: new Date(this.time.seconds * 1000).toISOString(),
-      outcome: this.#outcome,
-      broken: this.#broken ?? null,
+      outcome: this.standing.outcome,
+      broken: this.standing.broken ?? null,
       state: 'off',
       readable: 'all',
       disks: this.images.map(({ name, format, disk: { size } }) => ({
@@ -138,49 +145,26 @@ export class OffSnapshot implements Snapshot {
     };
   }
 
-  get problems(): readonly string[] {
-    return this.#problems;
-  }
-
-  /** Why nothing of the snapshot can be read any more. */
-  get brokenBy(): string | undefined {
-    return this.#broken;
-  }
-
-  breakOff(reason: string): void {
-    if (this.#broken !== undefined) return;
-    this.#broken = reason;
-    this.#problems = [reason];
-    this.#outcome = 'failure';
-    this.guest.log.warn(
-      { guest: this.guest.id, snapshot: this.name.folder },
-      `the snapshot is broken: ${reason}`,
-    );
-    this.guest.changed(this);
-  }
-
   async say(outcome: 'success' | 'failure'): Promise<void> {
-    if (outcome === 'success' && this.#broken !== undefined)
-      throw new StillError('EIO', `${this.name.folder} can't have succeeded: ${this.#broken}`);
-    this.#outcome = outcome;
-    this.guest.log.info({ guest: this.guest.id, snapshot: this.name.folder }, `outcome: ${outcome}`);
+    await this.standing.say(outcome);
     this.guest.changed(this);
-  }
-
-  #disk(index: number): CapturedDisk {
-    const disk = this.images[index]?.disk;
-    if (disk && this.#broken === undefined) return disk;
-    throw new StillError('EIO', `${this.name.folder} can't be read: ${this.#broken}`);
   }
 
   async end(): Promise<void> {
     if (this.#ended) return;
     this.#ended = true;
-    this.#broken ??= 'the snapshot has ended';
+    this.standing.end();
     this.guest.gone(this);
     for (const { disk } of this.images) await disk.close();
     await this.daemon.stop();
     this.guest.log.info({ guest: this.guest.id, snapshot: this.name.folder }, 'snapshot ended');
+  }
+
+  #disk(index: number): CapturedDisk {
+    this.standing.mustBeReadable();
+    const disk = this.images[index]?.disk;
+    if (!disk) throw new StillError('EIO', `${this.name.folder} has no disk ${index}`);
+    return disk;
   }
 }
 

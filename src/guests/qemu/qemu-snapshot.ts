@@ -5,10 +5,12 @@ import type { Logger } from '../../log.js';
 import { nameFromText } from '../../name.js';
 import { type Time, timeFromDate } from '../../time.js';
 import type { GuestFile, Outcome, Snapshot, SnapshotDisk, SnapshotName } from '../guest.js';
+import { SnapshotStanding } from '../snapshot-standing.js';
 import type { Built } from './building.js';
 import { CapturedDisk, type CapturedDiskFacts } from './captured-disk.js';
 import type { ChainPlan } from './chain-plan.js';
 import type { Drive, OmittedDrive } from './drives.js';
+import { FleecingFolder } from './fleecing-folder.js';
 import type { FleecingImage } from './fleecing-image.js';
 import { closeAll } from './keeper/ending.js';
 import { Keeper } from './keeper/keeper.js';
@@ -78,10 +80,10 @@ export class QemuSnapshot implements Snapshot {
   readonly #live: readonly CapturedDisk[];
   readonly #dirtyBytes: readonly number[];
   readonly #watch: NodeJS.Timeout;
+  readonly #standing: SnapshotStanding;
+  readonly #fleecingFolder: FleecingFolder;
   #keeper: Keeper;
-  #outcome: Outcome = 'pending';
-  #problems: readonly string[] = [];
-  #broken: string | undefined;
+  #looking = false;
   #written: Promise<void> = Promise.resolve();
   #letGo: Promise<readonly string[]> | undefined;
 
@@ -90,6 +92,7 @@ export class QemuSnapshot implements Snapshot {
     live: readonly CapturedDisk[],
     dirtyBytes: readonly number[],
     context: SnapshotContext,
+    standing: SnapshotStanding,
   ) {
     this.id = taken.record.id;
     this.name = taken.name;
@@ -106,6 +109,8 @@ export class QemuSnapshot implements Snapshot {
     this.#unended = context.unended;
     this.#endAgain = context.endAgain;
     this.#keeper = taken.keeper;
+    this.#standing = standing;
+    this.#fleecingFolder = FleecingFolder.at(taken.record.fleecingFolder);
     this.disks = taken.disks.map(({ drive }, index) => ({
       name: nameFromText(drive.name),
       size: drive.sizeBytes,
@@ -123,6 +128,7 @@ export class QemuSnapshot implements Snapshot {
   static async open(taken: Taken, context: SnapshotContext, signal: AbortSignal): Promise<QemuSnapshot> {
     const live: CapturedDisk[] = [];
     const dirty: number[] = [];
+    const standing = new SnapshotStanding(taken.record.guest, taken.name.folder, context.log);
     let snapshot: QemuSnapshot | undefined;
     const unopened = [...taken.disks];
     try {
@@ -131,8 +137,10 @@ export class QemuSnapshot implements Snapshot {
         const { granuleBytes, dirtyBytes } = taken.built;
         const counted = dirtyBytes[live.length] ?? null;
         const opened = await openCaptured(disk, granuleBytes[live.length] ?? 0, signal, {
-          broken: () => snapshot?.brokenBy,
-          failed: (error) => snapshot?.breakOff(`QEMU no longer gives ${name}: ${messageOf(error)}`),
+          broken: () => standing.broken,
+          failed: (error) => {
+            if (snapshot) snapshot.#gaveNothing(name, error);
+          },
         });
         live.push(opened);
         dirty.push(await dirtyBytesOf(disk, opened, counted, signal));
@@ -142,21 +150,16 @@ export class QemuSnapshot implements Snapshot {
       for (const { sockets } of unopened) closeAll(sockets);
       throw error;
     }
-    snapshot = new QemuSnapshot(taken, live, dirty, context);
+    snapshot = new QemuSnapshot(taken, live, dirty, context, standing);
     return snapshot;
   }
 
   get outcome(): Outcome {
-    return this.#outcome;
+    return this.#standing.outcome;
   }
 
   get problems(): readonly string[] {
-    return this.#problems;
-  }
-
-  /** Why nothing of the snapshot can be read any more. */
-  get brokenBy(): string | undefined {
-    return this.#broken;
+    return this.#standing.problems;
   }
 
   describe(): Readonly<Record<string, unknown>> {
@@ -168,8 +171,8 @@ export class QemuSnapshot implements Snapshot {
       name: this.name.name,
       chain: record.chain,
       time: new Date(built.instant).toISOString(),
-      outcome: this.#outcome,
-      broken: this.#broken ?? null,
+      outcome: this.#standing.outcome,
+      broken: this.#standing.broken ?? null,
       readable: this.#settings.readable,
       disks: disks.map(({ drive, plan, recorded }, index) => ({
         name: drive.name,
@@ -189,21 +192,12 @@ export class QemuSnapshot implements Snapshot {
   }
 
   async say(outcome: 'success' | 'failure'): Promise<void> {
-    if (outcome === 'success' && this.#broken !== undefined)
-      throw new StillError('EIO', `${this.name.folder} can't have succeeded: ${this.#broken}`);
-    await this.#write(outcome);
-    // It may have broken while that was written: then the writer is not to believe it.
-    if (outcome === 'success' && this.#broken !== undefined) {
-      await this.#write('failure');
-      throw new StillError('EIO', `${this.name.folder} can't have succeeded: ${this.#broken}`);
-    }
-    this.#outcome = outcome;
-    this.#log.info({ guest: this.#settings.id, snapshot: this.name.folder }, `outcome: ${outcome}`);
+    await this.#standing.say(outcome, (said) => this.#write(said));
     this.#changed(this);
   }
 
   async end(): Promise<void> {
-    this.#broken ??= 'the snapshot has ended';
+    this.#standing.end();
     this.#gone(this);
     const left = await this.#lettingGo();
     if (left.length > 0) {
@@ -212,19 +206,18 @@ export class QemuSnapshot implements Snapshot {
     }
   }
 
+  /** QEMU does not give what it should: it has given up copying, most often. */
+  #gaveNothing(name: string, error: unknown): void {
+    const { silentMilliseconds, silence } = this.#fleecingFolder;
+    const why = silentMilliseconds >= watchMilliseconds ? `${silence}, and ` : '';
+    this.#breakOff(`${why}QEMU no longer gives ${name}: ${messageOf(error)}`);
+  }
+
   /** Gives the snapshot up: QEMU lets go of it at once, its folder says why, and it is a failure unless success was said before. */
-  breakOff(reason: string): void {
-    if (this.#broken !== undefined) return;
-    this.#broken = reason;
-    const outcome = this.#outcome === 'success' ? 'success' : 'failure';
-    this.#outcome = outcome;
-    this.#problems = [reason];
-    this.#log.warn(
-      { guest: this.#settings.id, snapshot: this.name.folder },
-      `the snapshot is broken: ${reason}`,
-    );
+  #breakOff(reason: string): void {
+    if (!this.#standing.breakOff(reason)) return;
     this.#changed(this);
-    this.#write(outcome)
+    this.#write(this.#standing.outcome === 'success' ? 'success' : 'failure')
       .then(() => this.#lettingGo())
       .then(
         (left) => {
@@ -243,9 +236,9 @@ export class QemuSnapshot implements Snapshot {
   }
 
   #disk(index: number): CapturedDisk {
+    this.#standing.mustBeReadable();
     const disk = this.#live[index];
-    if (!disk || this.#broken !== undefined)
-      throw new StillError('EIO', `${this.name.folder} can't be read: ${this.#broken}`);
+    if (!disk) throw new StillError('EIO', `${this.name.folder} has no disk ${index}`);
     return disk;
   }
 
@@ -266,16 +259,26 @@ export class QemuSnapshot implements Snapshot {
       left = await this.#endAgain(this.#taken.disks.flatMap(({ kept }) => kept));
     }
     for (const disk of this.#live) await disk.close();
-    for (const { fleecing, kept } of this.#taken.disks) {
-      if (left.length === 0) await fleecing.empty();
-      await fleecing.close();
-      closeAll(kept);
-    }
+    for (const { kept } of this.#taken.disks) closeAll(kept);
+    const letGo = this.#letImagesGo(left.length === 0);
+    // A server that does not answer holds up nobody.
+    if (await this.#fleecingFolder.answers()) await letGo;
     this.#log.info(
       { guest: this.#settings.id, snapshot: this.name.folder, left },
-      `snapshot ended, ${this.#outcome === 'success' ? 'as a success' : 'as a failure'}`,
+      `snapshot ended, ${this.outcome === 'success' ? 'as a success' : 'as a failure'}`,
     );
     return left;
+  }
+
+  async #letImagesGo(unused: boolean): Promise<void> {
+    try {
+      for (const { fleecing } of this.#taken.disks) {
+        if (unused) await fleecing.empty();
+        await fleecing.close();
+      }
+    } catch (error) {
+      this.#log.warn({ guest: this.#settings.id }, `a fleecing image was not let go: ${messageOf(error)}`);
+    }
   }
 
   /** A keeper that was killed is replaced: somebody has to hold the sockets when this process dies. */
@@ -296,25 +299,35 @@ export class QemuSnapshot implements Snapshot {
   }
 
   async #lookAfter(): Promise<void> {
+    if (this.#looking) return;
+    this.#looking = true;
     try {
-      const { longestSnapshotMilliseconds: longest, fleecingLimitBytes: limit } = this.#settings;
-      if (longest !== undefined && Date.now() - this.#taken.built.instant > longest) {
-        this.breakOff(`it was open for longer than ${Math.round(longest / 1000)} s`);
-        return;
-      }
-      const lost = this.#live.find((disk) => disk.lost)?.lost;
-      if (lost) {
-        this.breakOff(`QEMU has gone, or has ended the exports: ${lost.message}`);
-        return;
-      }
-      if (limit !== undefined) {
-        let used = 0;
-        for (const { fleecing } of this.#taken.disks) used += await fleecing.allocatedBytes();
-        if (used > limit) this.breakOff(`fleecing takes up ${used} bytes, more than the limit of ${limit}`);
-      }
+      const reason = await this.#overdue();
+      if (reason !== undefined) this.#breakOff(reason);
     } catch (error) {
       if (!this.#letGo) this.#log.warn({ error }, 'an open snapshot could not be looked after');
+    } finally {
+      this.#looking = false;
     }
+  }
+
+  /** Why the snapshot is to be given up; undefined where it may go on. */
+  async #overdue(): Promise<string | undefined> {
+    const { longestSnapshotMilliseconds: longest, fleecingLimitBytes: limit } = this.#settings;
+    if (longest !== undefined && Date.now() - this.#taken.built.instant > longest)
+      return `it was open for longer than ${Math.round(longest / 1000)} s`;
+    const lost = this.#live.find((disk) => disk.lost)?.lost;
+    if (lost) return `QEMU has gone, or has ended the exports: ${lost.message}`;
+    const folder = this.#fleecingFolder;
+    if (!(await folder.answers())) {
+      // QEMU gives up what the guest writes meanwhile, though nobody may be reading who would hear of it.
+      const patience = this.#settings.copyTimeoutSeconds;
+      return folder.silentMilliseconds > patience * 1000 ? `${folder.silence} for ${patience} s` : undefined;
+    }
+    if (limit === undefined) return undefined;
+    let used = 0;
+    for (const { fleecing } of this.#taken.disks) used += await fleecing.allocatedBytes();
+    return used > limit ? `fleecing takes up ${used} bytes, more than the limit of ${limit}` : undefined;
   }
 }
 

@@ -40,6 +40,8 @@ export const snapshotRecord = z.strictObject({
   agent: z.string().nullable(),
   /** The listening socket that QEMU was given: who can connect to it knows that QEMU still has it. */
   socket: z.string(),
+  /** Where the fleecing images are, though without names: an absolute path. */
+  fleecingFolder: z.string(),
   /** What the filters do when copying takes longer: seconds. */
   copyTimeoutSeconds: z.int().positive(),
   /** The guest is about to be frozen and stopped by us, or is so: whoever finds this lets it run again. */

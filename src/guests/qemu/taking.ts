@@ -9,6 +9,7 @@ import type { GuestFile, SnapshotName } from '../guest.js';
 import { type ChainPlan, noChain, planChain } from './chain-plan.js';
 import type { QemuCustody } from './custody.js';
 import { type Drive, drivesOf, type OmittedDrive } from './drives.js';
+import { FleecingFolder } from './fleecing-folder.js';
 import { FleecingImage } from './fleecing-image.js';
 import { closeAll } from './keeper/ending.js';
 import { Keeper } from './keeper/keeper.js';
@@ -26,6 +27,8 @@ import { SnapshotFile } from './state/snapshot-file.js';
 const connectionsForOthers = 16;
 /** How many connections a disk is read through. */
 const connectionsPerDisk = 2;
+/** How long another program may use the monitor meanwhile, where the snapshot's own deadline is not nearer. */
+const busyMilliseconds = 10_000;
 
 /** What a snapshot is taken of, and with. */
 export interface Taking extends Pick<SnapshotContext, 'changed' | 'gone'> {
@@ -56,6 +59,9 @@ export async function takeSnapshot(
   const id = randomBytes(16).toString('hex');
   const file = new SnapshotFile(state.folder, id);
   const { plans, omitted } = await planned(taking, name, id, state.folder, signal);
+  const folder = FleecingFolder.at(settings.fleecing);
+  if (!(await folder.answers()))
+    throw new StillError('ETIMEDOUT', `no snapshot of guest ${settings.id} can be taken: ${folder.silence}`);
   const flushMilliseconds = await flushed(plans.map(({ drive }) => drive.file));
 
   const record = recordOf(settings, name, id, state.folder, plans);
@@ -156,7 +162,8 @@ async function planned(
       }
       return { plans, omitted };
     },
-    { signal },
+    // Before that deadline: who has the monitor is the better answer.
+    { signal, deadlineMilliseconds: Math.min(busyMilliseconds, settings.takeMilliseconds / 2) },
   );
 }
 
@@ -177,6 +184,7 @@ function recordOf(
     monitor: settings.monitor,
     agent: settings.agent ?? null,
     socket: join(folder, `${id.slice(0, 8)}.sock`),
+    fleecingFolder: settings.fleecing,
     copyTimeoutSeconds: settings.copyTimeoutSeconds,
     pausing: false,
     taken: false,

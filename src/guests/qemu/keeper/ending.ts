@@ -3,7 +3,8 @@ import { rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { hasCode, isAbort, messageOf } from '../../../errors.js';
 import { GuestAgent } from '../agent/guest-agent.js';
-import { dismantle } from '../dismantling.js';
+import { dismantle, letRun } from '../dismantling.js';
+import { FleecingFolder } from '../fleecing-folder.js';
 import { QmpConnection } from '../qmp/connection.js';
 import { GuestIsOff } from '../qmp/qmp-error.js';
 import type { SnapshotRecord } from '../snapshot-record.js';
@@ -51,6 +52,12 @@ export async function endSnapshot(
   try {
     connection ??= await QmpConnection.connect(record.monitor, guest);
     if (record.pausing && record.agent !== null) agent ??= await agentOf(record.agent, guest);
+    const folder = FleecingFolder.at(record.fleecingFolder);
+    if (!(await folder.answers())) {
+      await letRun(connection, agent, record);
+      await note({ pausing: false });
+      return { left: [folder.danger], owed: false };
+    }
     const pausing = (): Promise<void> => note({ pausing: true });
     const left = await dismantle(connection, agent, record, {
       outcome,

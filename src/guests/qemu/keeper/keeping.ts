@@ -12,6 +12,8 @@ import type { Order, Report } from './messages.js';
 
 const firstRetryMilliseconds = 1000;
 const lastRetryMilliseconds = 60_000;
+/** How long an agent may take to say that it is there. */
+const pingMilliseconds = 5000;
 
 type Taking = Extract<Order, { kind: 'take' }>;
 
@@ -63,7 +65,7 @@ export class Keeping {
   }
 
   async #take(order: Taking, signal: AbortSignal): Promise<'taken' | 'undone'> {
-    const { listener, fleecing, record } = order;
+    const { listener, fleecing, record, freezeMilliseconds } = order;
     const guest = `guest ${record.guest}`;
     let connection: QmpConnection | undefined;
     let agent: GuestAgent | undefined;
@@ -72,7 +74,7 @@ export class Keeping {
       // The agent of a guest that stands still says nothing, and has nothing to freeze.
       if (record.agent !== null && (await queryStatus(connection, { signal })).running) {
         agent = await GuestAgent.connect(record.agent, guest, { signal });
-        await agent.ping({ signal });
+        await agent.ping({ signal, deadlineMilliseconds: Math.min(pingMilliseconds, freezeMilliseconds) });
       }
       const built = await build(connection, agent, order, () => this.#note({ pausing: true }), signal);
       await this.#note({ pausing: false, taken: true });
