@@ -109,12 +109,3 @@ export async function blockdevDel(
 ): Promise<void> {
   await connection.execute('blockdev-del', { 'node-name': node }, z.unknown(), options);
 }
-
-/** Gives nodes other options, all or none. What is not said falls back to its default, not to what it was. */
-export async function blockdevReopen(
-  connection: QmpConnection,
-  nodes: readonly BlockdevOptions[],
-  options?: CommandOptions,
-): Promise<void> {
-  await connection.execute('blockdev-reopen', { options: nodes }, z.unknown(), options);
-}

@@ -27,11 +27,7 @@ export interface BitmapMerge {
 export type BitmapAction =
   | { readonly type: 'block-dirty-bitmap-add'; readonly data: NewBitmap }
   | {
-      readonly type:
-        | 'block-dirty-bitmap-remove'
-        | 'block-dirty-bitmap-clear'
-        | 'block-dirty-bitmap-enable'
-        | 'block-dirty-bitmap-disable';
+      readonly type: 'block-dirty-bitmap-remove' | 'block-dirty-bitmap-enable' | 'block-dirty-bitmap-disable';
       readonly data: BitmapPlace;
     }
   | { readonly type: 'block-dirty-bitmap-merge'; readonly data: BitmapMerge };
@@ -41,7 +37,6 @@ export const removeBitmap = (data: BitmapPlace): BitmapAction => ({
   type: 'block-dirty-bitmap-remove',
   data,
 });
-export const clearBitmap = (data: BitmapPlace): BitmapAction => ({ type: 'block-dirty-bitmap-clear', data });
 export const enableBitmap = (data: BitmapPlace): BitmapAction => ({
   type: 'block-dirty-bitmap-enable',
   data,

@@ -1,11 +1,4 @@
-import { join } from 'node:path';
-import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import {
-  blockdevAdd,
-  blockdevReopen,
-  queryNamedBlockNodes,
-} from '../../../../../src/guests/qemu/qmp/commands/block-nodes.js';
 import { QmpConnection } from '../../../../../src/guests/qemu/qmp/connection.js';
 import { QmpSchema } from '../../../../../src/guests/qemu/qmp/schema.js';
 import { type RunningQemu, startStorageDaemon } from './running-qemu.js';
@@ -30,18 +23,6 @@ describe('the monitor of a storage daemon', () => {
       false,
       true,
     ]);
-  });
-
-  it('gives nodes other options', async () => {
-    const filename = join(daemon.folder, 'disk');
-    await execa('qemu-img', ['create', '-q', '-f', 'raw', filename, '1M']);
-    const node = (readOnly: boolean) =>
-      ({ driver: 'file', 'node-name': 'disk', filename, 'read-only': readOnly }) as const;
-    await blockdevAdd(qmp, node(true));
-    await blockdevReopen(qmp, [node(false)]);
-    expect(await queryNamedBlockNodes(qmp)).toContainEqual(
-      expect.objectContaining({ name: 'disk', readOnly: false, sizeBytes: 1024 * 1024 }),
-    );
   });
 
   it('fails what waits when the program ends', async () => {
