@@ -11,6 +11,7 @@ export const lacks: readonly string[] = [
   'reads reach the disk in pieces of 128 KiB at most, and the kernel never reads a file by itself (no passthrough)',
   'the kernel takes names and attributes for good for one second, and is not told of changes; cached bytes stay good until a file is opened again, also of files that are not to be cached',
   'a wait can not be interrupted, not even by a kill: it ends with ETIMEDOUT after 15 s, after 90 s for what changes something',
+  'one look-up or listing in a folder at a time: while one is slow, all others in that folder wait for it',
   'an open file ends with its path: after its folder was removed, reads are ENOENT',
   'ACLs are shown, but the kernel checks permissions by owner, group and others alone',
   'that somebody else has ended the mount is seen within a second, or when the last wait has ended',
