@@ -1,5 +1,5 @@
 import { Option } from 'commander';
-import { defaultConfigFile, defaultStateFolder } from '../config/settings.js';
+import { defaultCacheFolder, defaultConfigFile, defaultStateFolder } from '../config/settings.js';
 import type { ExitCode } from './exit-code.js';
 
 /** One run of the program: what it was called with, and what came of it. */
@@ -25,17 +25,22 @@ export function storeOption(): Option {
   ).argParser(collected);
 }
 
-/** `--guest id=…,qmp=…,fleecing=…`, as often as wanted, as several commands take it. */
+/** `--guest id=…,…`, as often as wanted, as several commands take it. */
 export function guestOption(): Option {
   return new Option(
-    '--guest <id=ID,qmp=SOCKET,fleecing=DIR,…>',
-    'a running VM; more keys as in the configuration: agent, conf, disks, readable…; may be repeated',
+    '--guest <id=ID,KEY=VALUE,…>',
+    'a running VM (qmp=SOCKET,fleecing=DIR,…) or a container (type=lxc,conf=FILE or rootfs=DIR,snapshot=btrfs,…), with the keys of the configuration; may be repeated',
   ).argParser(collected);
 }
 
 /** `--state DIR`. */
 export function stateOption(): Option {
   return new Option('--state <dir>', `where snapshots are written down (default: ${defaultStateFolder})`);
+}
+
+/** `--cache DIR`. */
+export function cacheOption(): Option {
+  return new Option('--cache <dir>', `where indexes of archives are kept (default: ${defaultCacheFolder()})`);
 }
 
 /** Gathers the values of an option that may be repeated. */

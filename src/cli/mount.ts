@@ -7,6 +7,7 @@ import { readinessOption, starter, startInBackground } from './background.js';
 import { ExitCode, exitCodeOf } from './exit-code.js';
 import { type FstabOptions, parseFstabOptions } from './fstab-options.js';
 import {
+  cacheOption,
   collected,
   configOption,
   guestOption,
@@ -24,6 +25,7 @@ interface MountFlags {
   readonly store?: readonly string[];
   readonly guest?: readonly string[];
   readonly state?: string;
+  readonly cache?: string;
   readonly transport?: TransportName;
   readonly allowOther?: boolean;
   readonly openToOthers?: boolean;
@@ -44,6 +46,7 @@ export function mountCommand(invocation: Invocation): Command {
     .addOption(storeOption())
     .addOption(guestOption())
     .addOption(stateOption())
+    .addOption(cacheOption())
     .addOption(
       new Option('--transport <name>', 'the way to the kernel (default: kernel)').choices(transports),
     )
@@ -122,6 +125,7 @@ function said(mountpoint: string | undefined, flags: MountFlags, fstab: FstabOpt
     stores: [...(flags.store ?? []), ...fstab.stores],
     guests: flags.guest ?? [],
     ...(flags.state !== undefined && { state: flags.state }),
+    ...(flags.cache !== undefined && { cache: flags.cache }),
     ...(config !== undefined && { config }),
     ...(mountpoint !== undefined && { mountpoint }),
     ...(transport !== undefined && { transport }),

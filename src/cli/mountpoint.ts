@@ -1,5 +1,6 @@
 import { opendir, readlink, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
+import type { GuestSettings } from '../config/guest-settings.js';
 import type { Settings, StoreSettings } from '../config/settings.js';
 import { hasCode, messageOf } from '../errors.js';
 import type { Logger } from '../log.js';
@@ -54,7 +55,7 @@ async function refuseUnlessFuseDevice(path: string): Promise<void> {
  */
 export async function readyMountpoint(
   path: string,
-  { stores, guests, state }: Pick<Settings, 'stores' | 'guests' | 'state'>,
+  { stores, guests, state, cache }: Pick<Settings, 'stores' | 'guests' | 'state' | 'cache'>,
   log: Logger,
 ): Promise<string> {
   if (isDescriptor(path)) {
@@ -77,9 +78,9 @@ export async function readyMountpoint(
     );
   }
   for (const store of stores) refuseOverlap(real, store, await realStore(store));
-  for (const { id, fleecing } of guests)
-    await refuseWithin(real, `the fleecing folder of guest ${id}`, fleecing);
+  for (const guest of guests) await refuseGuestWithin(real, guest);
   if (guests.length > 0) await refuseWithin(real, 'the state folder', state);
+  if (stores.length > 0) await refuseWithin(real, 'the cache folder', cache.folder);
   await refuseUnlessEmpty(path, real);
   return real;
 }
@@ -137,6 +138,15 @@ async function refuseWithin(mountpoint: string, what: string, path: string): Pro
     ExitCode.usage,
     `${what} (${path}) lies in ${mountpoint}: the mount would hide it; choose a folder elsewhere`,
   );
+}
+
+async function refuseGuestWithin(mountpoint: string, guest: GuestSettings): Promise<void> {
+  if (guest.type === 'qemu')
+    return refuseWithin(mountpoint, `the fleecing folder of guest ${guest.id}`, guest.fleecing);
+  const { id, rootfs, snapshot } = guest;
+  if (rootfs !== undefined) await refuseWithin(mountpoint, `the root file system of guest ${id}`, rootfs);
+  if (snapshot.kind === 'btrfs' && snapshot.folder !== undefined)
+    await refuseWithin(mountpoint, `the folder of snapshots of guest ${id}`, snapshot.folder);
 }
 
 async function refuseUnlessEmpty(path: string, real: string): Promise<void> {

@@ -1,3 +1,4 @@
+import type { ArchiveCache } from '../archives/hosted/archive-task.js';
 import type { StoreSettings } from '../config/settings.js';
 import type { Logger } from '../log.js';
 import { openDirectoryStore } from '../stores/directory/directory-store.js';
@@ -8,14 +9,20 @@ import { queueDepths } from './thread-pool.js';
 export async function openStores(
   stores: readonly StoreSettings[],
   log: Logger,
-  signal?: AbortSignal,
+  { cache, signal }: { readonly cache?: ArchiveCache | undefined; readonly signal?: AbortSignal } = {},
 ): Promise<BackupStore[]> {
   const depths = queueDepths(stores);
   const opened: BackupStore[] = [];
   try {
     for (const [index, { name, path, idMap }] of stores.entries()) {
       const depth = depths[index];
-      const options = { name, path, ...(depth !== undefined && { depth }), ...(idMap && { idMap }) };
+      const options = {
+        name,
+        path,
+        ...(depth !== undefined && { depth }),
+        ...(idMap && { idMap }),
+        ...(cache && { cache }),
+      };
       opened.push(await openDirectoryStore(options, log, signal));
     }
     return opened;

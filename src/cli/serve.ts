@@ -14,6 +14,7 @@ import { serverTitle } from './mount-server.js';
 import { mountAt, mountTable } from './mount-table.js';
 import { mountUsers, named } from './mount-users.js';
 import { isDescriptor } from './mountpoint.js';
+import { openCache } from './open-cache.js';
 import { closeGuests, openGuests } from './open-guests.js';
 import { closeStores, openStores } from './open-stores.js';
 import { aborted, type StopSignals } from './stop-signals.js';
@@ -38,7 +39,8 @@ export interface Serving {
 export async function serve(serving: Serving): Promise<ExitCode> {
   const { settings, log, stop } = serving;
   const transport = await transportNamed(settings.transport);
-  const stores = await openStores(settings.stores, log, stop.asked);
+  const cache = settings.stores.length > 0 ? await openCache(settings.cache, log) : undefined;
+  const stores = await openStores(settings.stores, log, { cache, signal: stop.asked });
   const guests = openGuests(settings.guests, settings.state, log);
   const tree = openLayout({ stores, guests, log, openToOthers: settings.openToOthers });
   try {

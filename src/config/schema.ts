@@ -1,6 +1,10 @@
 import { z } from 'zod';
-import { guestSchema, plainName, plainNameRule } from './guest-schema.js';
+import { guestSchema, guestSchemaOf } from './guest-schema.js';
+import { idRange } from './id-range.js';
+import { plainName, plainNameRule } from './plain-name.js';
+import { size } from './size.js';
 
+export type { IdRange } from './id-range.js';
 export { plainName as storeName, plainNameRule as storeNameRule };
 
 export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
@@ -9,14 +13,7 @@ export type LogLevel = (typeof logLevels)[number];
 export const transports = ['kernel', 'fuse-native'] as const;
 export type TransportName = (typeof transports)[number];
 
-const id = z.int().min(0).max(0xffff_fffe);
 const path = z.string().min(1);
-
-const idRange = z.strictObject({
-  inside: id,
-  outside: id,
-  count: z.int().min(1).max(0xffff_ffff),
-});
 
 const store = z.strictObject({
   path,
@@ -29,6 +26,7 @@ export const fileSchema = z.strictObject({
   stores: z.record(z.string().regex(plainName, plainNameRule), store).optional(),
   guests: z.array(guestSchema).optional(),
   state: path.optional(),
+  cache: z.strictObject({ folder: path.optional(), limit: size.optional() }).optional(),
   mount: z
     .strictObject({
       mountpoint: path.optional(),
@@ -42,12 +40,13 @@ export const fileSchema = z.strictObject({
 });
 
 export type FileConfig = z.infer<typeof fileSchema>;
-export type IdRange = z.infer<typeof idRange>;
 
-/** The keys that may stand at a place of the file; none where the place takes names of the user's own, or no keys. */
-export function keysAt(place: readonly PropertyKey[]): readonly string[] {
+/** The keys that may stand at a place of a file's content; none where it takes names of the user's own, or no keys. */
+export function keysAt(place: readonly PropertyKey[], content: unknown): readonly string[] {
   let schema: unknown = fileSchema;
+  let value = content;
   for (const step of place) {
+    value = memberOf(value, step);
     schema = unwrapped(schema);
     if (schema instanceof z.ZodObject) schema = schema.shape[String(step)];
     else if (schema instanceof z.ZodRecord) schema = schema.valueType;
@@ -55,7 +54,12 @@ export function keysAt(place: readonly PropertyKey[]): readonly string[] {
     else return [];
   }
   schema = unwrapped(schema);
+  if (schema === guestSchema) schema = guestSchemaOf(memberOf(value, 'type'));
   return schema instanceof z.ZodObject ? Object.keys(schema.shape) : [];
+}
+
+function memberOf(value: unknown, key: PropertyKey): unknown {
+  return typeof value === 'object' && value !== null ? Reflect.get(value, key) : undefined;
 }
 
 function unwrapped(schema: unknown): unknown {

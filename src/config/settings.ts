@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
-import { basename, dirname, resolve } from 'node:path';
+import { homedir } from 'node:os';
+import { basename, dirname, join, resolve } from 'node:path';
 import { hasCode } from '../errors.js';
 import { ConfigError, readConfigFile } from './file.js';
 import { type GuestSettings, guestsOf, guestsSaid } from './guest-settings.js';
@@ -17,6 +18,14 @@ import {
 export const defaultConfigFile = '/etc/stillfs/config.yaml';
 /** Where snapshots of running guests are written down. */
 export const defaultStateFolder = '/var/lib/stillfs';
+/** What the cache may hold, in bytes. */
+const defaultCacheLimit = 16 * 2 ** 30;
+
+/** Where indexes of archives, and what was decompressed of them, are kept. */
+export function defaultCacheFolder(): string {
+  if (process.geteuid?.() === 0) return '/var/cache/stillfs';
+  return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'stillfs');
+}
 
 export interface StoreSettings {
   readonly name: string;
@@ -33,6 +42,12 @@ export interface Settings {
   readonly guests: readonly GuestSettings[];
   /** An absolute path. */
   readonly state: string;
+  readonly cache: {
+    /** An absolute path. */
+    readonly folder: string;
+    /** Bytes. */
+    readonly limit: number;
+  };
   /** An absolute path. */
   readonly mountpoint?: string;
   readonly transport: TransportName;
@@ -50,6 +65,8 @@ export interface Said {
   /** `id=…,qmp=…,fleecing=…` and more. */
   readonly guests?: readonly string[];
   readonly state?: string;
+  /** A folder. */
+  readonly cache?: string;
   readonly mountpoint?: string;
   readonly transport?: TransportName;
   readonly allowOther?: boolean;
@@ -76,6 +93,13 @@ export async function settingsFrom(said: Said): Promise<Settings> {
     guests,
     state:
       said.state === undefined ? besides(folder, config.state ?? defaultStateFolder) : resolve(said.state),
+    cache: {
+      folder:
+        said.cache === undefined
+          ? besides(folder, config.cache?.folder ?? defaultCacheFolder())
+          : resolve(said.cache),
+      limit: config.cache?.limit ?? defaultCacheLimit,
+    },
     ...(mountpoint !== undefined && { mountpoint: resolve(mountpoint) }),
     transport: said.transport ?? config.mount?.transport ?? 'kernel',
     allowOther: said.allowOther ?? config.mount?.allowOther ?? false,

@@ -1,6 +1,6 @@
 import { isAbort, messageOf, StillError } from '../errors.js';
 import { type Name, nameToText } from '../name.js';
-import type { Graft } from '../tree/tree.js';
+import type { Graft, Tree } from '../tree/tree.js';
 import { folderAttributes, type LayoutContext } from './context.js';
 import type { Child, FolderNode, NodeAttributes, Row } from './node.js';
 import type { StillNode } from './still-node.js';
@@ -35,8 +35,15 @@ export class RootfsFolder implements FolderNode {
     const still = await this.parent.still(signal);
     const { rootfs } = still;
     if (!rootfs) throw new StillError('ESTALE', `rootfs/ has left ${nameToText(this.parent.path)}`);
+    const open = (shared: AbortSignal): Promise<Tree> => {
+      const sentences: string[] = [];
+      return rootfs(shared, (sentence) => {
+        sentences.push(sentence);
+        if (still.note('in rootfs', sentences.join('\n'))) this.#context.changes.problems(this.parent.path);
+      });
+    };
     try {
-      const { value, release } = await this.#context.trees.borrow(`${still.key}\0rootfs`, rootfs, signal);
+      const { value, release } = await this.#context.trees.borrow(`${still.key}\0rootfs`, open, signal);
       if (still.note('rootfs', undefined)) this.#context.changes.problems(this.parent.path);
       return { tree: value, release };
     } catch (error) {

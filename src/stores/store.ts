@@ -43,8 +43,11 @@ export interface Backup {
   /** Whole small files beside the disks, as they lie in the store (`guest.conf`, `backup.log`, an archive…). */
   readonly files: readonly StoredFile[];
   readonly disks: readonly StoredDisk[];
-  /** The container's folder, where the backup holds one. The caller closes the tree. */
-  readonly rootfs?: (signal: AbortSignal) => Promise<Tree>;
+  /**
+   * The container's tree, where the backup holds one: a folder, or an archive. The caller closes the tree. `problem` is
+   * called, then or later, with each sentence about what of it can't be shown.
+   */
+  readonly rootfs?: (signal: AbortSignal, problem: (sentence: string) => void) => Promise<Tree>;
   /** What is wrong with the backup, one sentence each, as far as it is known without opening its parts. */
   readonly problems: readonly string[];
 }

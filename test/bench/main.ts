@@ -2,6 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { archiveReads } from './archive-reads.js';
 import { diskReads } from './disk-reads.js';
 import { folderReads } from './folder-reads.js';
 import { liveReads } from './live-reads.js';
@@ -25,6 +26,14 @@ try {
     disks: () => diskReads(folder, values.short ? 128 : 1024, rounds),
     live: () => liveReads(values.short ? 128 : 1024, rounds),
     folders: () => folderReads(folder, values.short ? 5_000 : 100_000, rounds),
+    archives: () =>
+      archiveReads(
+        folder,
+        values.short
+          ? { files: 5_000, read: 1_000, members: 20_000 }
+          : { files: 100_000, read: 20_000, members: 1_000_000 },
+        rounds,
+      ),
     mounting: async () => [
       await mountTimes(folder, values.short ? [100, 1000] : [100, 1000, 10_000], rounds),
     ],

@@ -1,6 +1,7 @@
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { makeSmallFiles } from '../corpus/guest-trees.js';
 import { makeOddities } from '../corpus/oddities.js';
 import { compareTrees } from '../tree-comparison/compare-trees.js';
 import { MountedStore, output } from './mounted-store.js';
@@ -8,27 +9,8 @@ import { MountedStore, output } from './mounted-store.js';
 const backup = 'lxc-1700000000';
 const time = '20231114T221320Z';
 const files = process.env.STILLFS_FULL ? 100_000 : 10_000;
-const inAFolder = 250;
 /** Paths longer than PATH_MAX, which tar and rsync refuse by themselves. */
 const tooDeep = 'deep';
-
-/** So many small files with odd times, modes, attributes and links here and there. */
-async function fill(rootfs: string): Promise<void> {
-  for (let made = 0; made < files; made += inAFolder) {
-    const folder = join(rootfs, `part-${made}`);
-    await mkdir(folder, { recursive: true });
-    await Promise.all(
-      Array.from({ length: inAFolder }, (_, place) =>
-        writeFile(join(folder, `file-${place}`), Buffer.alloc((made + place * 37) % 9000, place)),
-      ),
-    );
-    await output('ln', join(folder, 'file-1'), join(folder, 'link'));
-    await output('setfattr', '-n', 'user.part', '-v', String(made), join(folder, 'file-2'));
-    await output('setfacl', '-m', 'u:1234:r', join(folder, 'file-3'));
-    await output('chown', '1000:1001', join(folder, 'file-4'));
-    await output('touch', '-d', '1965-03-04 05:06:07.89', join(folder, 'file-5'));
-  }
-}
 
 describe('a container that is kept as a folder', () => {
   let store: MountedStore;
@@ -42,7 +24,7 @@ describe('a container that is kept as a folder', () => {
     makeOddities(stored);
     const many = join(store.store, '201', backup, 'rootfs');
     await mkdir(many, { recursive: true });
-    await fill(many);
+    await makeSmallFiles(many, files);
     await store.mount();
     shown = store.path('200', time, 'rootfs');
   }, 600_000);

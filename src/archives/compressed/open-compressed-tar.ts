@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Disk } from '../../disks/disk.js';
+import { Problems } from '../problems.js';
 import type { ArchiveBytes } from '../tar/archive-bytes.js';
 import { IndexBuilder } from '../tar/index-builder.js';
 import type { KeptIndex } from '../tar/index-file.js';
@@ -16,7 +17,6 @@ import {
   openTar,
   type TarOptions,
 } from '../tar/open-tar.js';
-import { Problems } from '../tar/problems.js';
 import { TarIndex } from '../tar/tar-index.js';
 import { TarTree } from '../tar/tar-tree.js';
 import { CacheFolder } from './cache-folder.js';
@@ -37,7 +37,7 @@ export async function openCompressedTar(
   options: TarOptions,
 ): Promise<OpenedTar> {
   if (compression === 'none') return openTar(archive, options);
-  const { signal, idMap, mostCacheBytes = defaultCacheBytes } = options;
+  const { signal, mostCacheBytes = defaultCacheBytes } = options;
   const place = await cachePlace(options);
   try {
     const cache = new CacheFolder(place.folder, mostCacheBytes);
@@ -49,7 +49,7 @@ export async function openCompressedTar(
       await keepIndex(cache, name, place.identity, kept, signal);
     }
     const content = new DecompressedArchive(archive, compression, chunks, kept.archiveBytes);
-    const tree = new TarTree(closingWith(content, place.remove), new TarIndex(kept), idMap);
+    const tree = new TarTree(closingWith(content, place.remove), new TarIndex(kept));
     return { tree, problems: kept.problems };
   } catch (error) {
     await archive.close();

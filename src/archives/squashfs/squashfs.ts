@@ -4,6 +4,7 @@ import { isAbort, messageOf, StillError } from '../../errors.js';
 import { isEntryName, type Name, nameToText } from '../../name.js';
 import type { Attributes, Inode } from '../../tree/attributes.js';
 import type { Access, Capacity, Entry, Found, Opened, Tree } from '../../tree/tree.js';
+import { Problems } from '../problems.js';
 import { DataBlocks } from './data-blocks.js';
 import { decompressorOf } from './decompressor.js';
 import { Directories, DirectoryIndex, type DirectoryRow, type DirectoryScan } from './directory.js';
@@ -12,30 +13,25 @@ import { IndexedTable, readIds } from './indexed-table.js';
 import { type DirectoryInode, Inodes, type SquashfsInode } from './inode.js';
 import { Metadata } from './metadata.js';
 import { OpenFiles } from './open-files.js';
-import { Problems } from './problems.js';
 import { parseSuperblock, type Superblock, superblockBytes } from './superblock.js';
 
-/** A squashfs image as a tree. */
-export interface SquashfsTree {
-  readonly tree: Tree;
-  /** What is wrong with the image, as sentences. More come as more of it is read. */
-  readonly problems: readonly string[];
+export interface SquashfsOptions {
+  readonly signal: AbortSignal;
+  /** Called with each sentence about what is wrong with the image; some come only as more of it is read. */
+  readonly problem: (sentence: string) => void;
 }
 
 /**
  * Opens a squashfs 4.0 image: what it is made of is read when it is needed. The tree closes the image; where opening
  * fails, it stays the caller's. EIO: it is damaged, cut short, or none. EOPNOTSUPP: of a kind that is not read.
  */
-export async function openSquashfs(
-  image: Disk,
-  { signal }: { readonly signal: AbortSignal },
-): Promise<SquashfsTree> {
+export async function openSquashfs(image: Disk, { signal, problem }: SquashfsOptions): Promise<Tree> {
   const first = Buffer.alloc(Math.min(superblockBytes, image.size));
   await image.read(0, first, signal);
   const superblock = parseSuperblock(first, image.size);
   const metadata = new Metadata(image, superblock.bytesUsed, decompressorOf(superblock.compressor));
   try {
-    return await openTables(image, superblock, metadata, signal);
+    return await openTables(image, superblock, metadata, new Problems(problem), signal);
   } catch (error) {
     metadata.clear();
     throw error;
@@ -46,9 +42,9 @@ async function openTables(
   image: Disk,
   superblock: Superblock,
   metadata: Metadata,
+  problems: Problems,
   signal: AbortSignal,
-): Promise<SquashfsTree> {
-  const problems = new Problems();
+): Promise<Tree> {
   if (superblock.compressor === 'lz4' && superblock.hasCompressorOptions) {
     const { bytes } = await metadata.block(superblockBytes, signal);
     const version = bytes.length >= 4 ? bytes.readUInt32LE(0) : 0;
@@ -69,7 +65,7 @@ async function openTables(
   const root = await tree.attributes(tree.root, signal);
   if (root.type !== 'directory')
     throw new StillError('EIO', `the root of the squashfs image is a ${root.type}`);
-  return { tree, problems: problems.sentences };
+  return tree;
 }
 
 const lasting = Number.POSITIVE_INFINITY;

@@ -1,13 +1,13 @@
 import { randomInt } from 'node:crypto';
 import { epoch, type Time } from '../../time.js';
 import type { FileType } from '../../tree/attributes.js';
+import { type Problems, shownPath } from '../problems.js';
 import { bytesOfMap, mostPieces } from './gnu-sparse.js';
 import { cutTo, emptyColumns, extraRow, type IndexColumns, withRoom } from './index-columns.js';
 import type { Member } from './member.js';
 import { lastName, memberPath } from './member-path.js';
 import { hashOfName, placeOfName } from './name-table.js';
 import { kindOfNode, typeNumber, unreadableBit } from './node-kind.js';
-import { type Problems, shownPath } from './problems.js';
 
 /** What a folder is shown with that only the paths of others tell of, as `mkdir -p` would make it. */
 const impliedPermissions = 0o755;

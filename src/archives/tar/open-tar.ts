@@ -1,12 +1,11 @@
 import type { Disk } from '../../disks/disk.js';
 import type { Tree } from '../../tree/tree.js';
 import { CacheFolder } from '../compressed/cache-folder.js';
-import type { IdMap } from '../id-map.js';
+import { Problems } from '../problems.js';
 import type { ArchiveBytes } from './archive-bytes.js';
 import { IndexBuilder } from './index-builder.js';
 import { type KeptIndex, readIndex, writeIndex } from './index-file.js';
 import { MemberScan } from './member-scan.js';
-import { Problems } from './problems.js';
 import { TarIndex } from './tar-index.js';
 import { TarTree } from './tar-tree.js';
 import { RandomWindows } from './windows.js';
@@ -20,8 +19,6 @@ export interface TarOptions {
   readonly identity?: string;
   /** What the index may take in memory, in bytes: the files beyond are left out, and that is told. */
   readonly mostIndexBytes?: number;
-  /** How the ids of the files are to be shown; as they are without it. */
-  readonly idMap?: IdMap;
   /** Called now and then while the archive is gone through, with the bytes of it that are done. */
   readonly progress?: (bytes: number) => void;
   readonly signal: AbortSignal;
@@ -49,7 +46,7 @@ export async function openTar(archive: Disk, options: TarOptions): Promise<Opene
   try {
     const kept = await keptOrMade(archive, options);
     const index = new TarIndex(kept);
-    return { tree: new TarTree(archive, index, options.idMap), problems: kept.problems };
+    return { tree: new TarTree(archive, index), problems: kept.problems };
   } catch (error) {
     await archive.close();
     throw error;

@@ -3,9 +3,6 @@ import { StillError } from '../../errors.js';
 import { isEntryName, type Name, nameToText } from '../../name.js';
 import type { Attributes, Inode } from '../../tree/attributes.js';
 import type { Access, Capacity, Entry, Found, Opened, Tree } from '../../tree/tree.js';
-import { fileCapabilityInside } from '../capability.js';
-import { type IdMap, idInside } from '../id-map.js';
-import { posixAclInside } from '../posix-acl.js';
 import { accountNames } from './account-names.js';
 import type { IdOfName } from './acl-text.js';
 import type { ArchiveBytes } from './archive-bytes.js';
@@ -29,7 +26,6 @@ export class TarTree implements Tree {
   readonly root: Inode = inodeOf(rootNode);
   readonly #archive: ArchiveBytes;
   readonly #index: TarIndex;
-  readonly #idMap: IdMap | undefined;
   readonly #near: NearReads;
   readonly #handles = new Map<number, number>();
   readonly #attributes = new LRUCache<number, ReadonlyMap<Name, Uint8Array>>({
@@ -40,10 +36,9 @@ export class TarTree implements Tree {
   #lastHandle = 0;
 
   /** Takes the archive over, and closes it. */
-  constructor(archive: ArchiveBytes, index: TarIndex, idMap: IdMap | undefined) {
+  constructor(archive: ArchiveBytes, index: TarIndex) {
     this.#archive = archive;
     this.#index = index;
-    this.#idMap = idMap;
     this.#near = new NearReads(archive);
   }
 
@@ -197,8 +192,8 @@ export class TarTree implements Tree {
       type,
       permissions: this.#index.permissionsOf(node),
       links: columns.links[node] ?? 1,
-      uid: idInside(this.#idMap, columns.uid[node] ?? 0),
-      gid: idInside(this.#idMap, columns.gid[node] ?? 0),
+      uid: columns.uid[node] ?? 0,
+      gid: columns.gid[node] ?? 0,
       ...((type === 'block' || type === 'character') && {
         device: { major: Math.floor(place / 2 ** 32), minor: place % 2 ** 32 },
       }),
@@ -225,7 +220,6 @@ export class TarTree implements Tree {
     }
     this.#accounts ??= await accountNames((path) => this.#smallFile(path, signal));
     const attributes = attributesOf(headers, this.#accounts);
-    if (this.#idMap) showInside(attributes, this.#idMap);
     this.#attributes.set(node, attributes);
     return attributes;
   }
@@ -249,20 +243,6 @@ export class TarTree implements Tree {
       throw error;
     }
     return bytes;
-  }
-}
-
-/** Gives attributes that hold ids those that are seen inside; what can't be read could not be set, and goes. */
-function showInside(attributes: Map<Name, Uint8Array>, map: IdMap): void {
-  for (const [name, value] of attributes) {
-    const isAcl = name === 'system.posix_acl_access' || name === 'system.posix_acl_default';
-    if (!isAcl && name !== 'security.capability') continue;
-    try {
-      attributes.set(name, isAcl ? posixAclInside(value, map) : fileCapabilityInside(value, map));
-    } catch (error) {
-      if (!(error instanceof StillError)) throw error;
-      attributes.delete(name);
-    }
   }
 }
 

@@ -1,34 +1,21 @@
 import { createHash } from 'node:crypto';
-import { openHostFolder } from '../../archives/host-folder/host-folder.js';
-import type { IdMap } from '../../archives/id-map.js';
 import { openRawImage } from '../../disks/raw/raw-image.js';
 import type { StoreFolder } from '../../disks/store-folder.js';
 import { type Name, nameToText } from '../../name.js';
 import type { Backup, BackupReference, StoredDisk, StoredFile } from '../store.js';
 import { backupJson, type Declared, readBackupJson } from './backup-json.js';
+import { type BackupPart, disksFolder, partsOf } from './backup-part.js';
 import { type DiskFormat, diskFormats, diskOfFileName, openImage } from './disk-format.js';
-import { inFolder, listBeneath, type StoredEntry, type StoredStat, statAllBeneath } from './stored-entry.js';
-
-/** A backup with more entries than this is refused (EFBIG): its parts are held in memory. */
-const mostEntries = 10_000;
-
-const disksFolder = 'disks' as Name;
-const rootfsFolder = 'rootfs' as Name;
+import { inFolder, type StoredStat } from './stored-entry.js';
+import { type RootfsOptions, rootfsAmong } from './stored-rootfs.js';
 
 /** The maps that a tool copied together with the disks; they are made anew from the disks themselves. */
 const isCopiedMap = (name: Name): boolean => name.endsWith('.dirty.json') || name.endsWith('.dirty.map');
 
-interface Part extends StoredEntry {
-  /** Within the backup's folder. */
-  readonly path: Name;
-  /** Undefined where it went away between the listing and the look. */
-  readonly stat: StoredStat | undefined;
-}
-
 interface DiskPart {
   readonly name: Name;
   readonly format: DiskFormat;
-  readonly part: Part | undefined;
+  readonly part: BackupPart | undefined;
   /** Within the backup's folder. */
   readonly path: Name;
 }
@@ -38,7 +25,7 @@ export async function openDirectoryBackup(
   folder: StoreFolder,
   path: Name,
   reference: BackupReference,
-  idMap: IdMap | undefined,
+  options: RootfsOptions,
   signal: AbortSignal,
 ): Promise<Backup> {
   const parts = await partsOf(folder, path, signal);
@@ -48,15 +35,18 @@ export async function openDirectoryBackup(
     : { disks: [], problems: [] };
   const { disks, problems } = disksOf(parts, declared);
 
-  const diskPaths = new Set(disks.map((disk) => disk.path));
+  const rootfs = rootfsAmong(parts);
+
+  const shownElsewhere = new Set([
+    disksFolder,
+    ...disks.map((disk) => disk.path),
+    ...(rootfs.path ? [rootfs.path] : []),
+  ]);
   const files: StoredFile[] = [];
-  let hasRootfs = false;
   for (const part of parts) {
-    if (diskPaths.has(part.path) || part.path === disksFolder) continue;
-    if (part.path === rootfsFolder && part.type === 'directory') hasRootfs = true;
-    else if (diskOfFileName(part.name))
-      continue; // the second file of a disk: a problem already
-    else if (part.path !== part.name) {
+    if (shownElsewhere.has(part.path)) continue;
+    if (diskOfFileName(part.name)) continue; // the second file of a disk: a problem already
+    if (part.path !== part.name) {
       if (!isCopiedMap(part.name)) problems.push(`${nameToText(part.path)} is not shown: it is no disk`);
     } else if (part.type !== 'file' || !part.stat) {
       problems.push(`${nameToText(part.path)} is not shown: ${part.stat ? describe(part) : 'it went away'}`);
@@ -65,32 +55,17 @@ export async function openDirectoryBackup(
     }
   }
 
+  const { open } = rootfs;
   return {
     reference,
     version: versionOf(parts),
     files,
     disks: disks.map((disk) => storedDisk(folder, path, disk)),
-    problems: [...declared.problems, ...problems],
-    ...(hasRootfs && {
-      rootfs: (opening: AbortSignal) =>
-        openHostFolder(folder, inFolder(path, rootfsFolder), idMap ? { idMap } : {}, opening),
+    problems: [...declared.problems, ...problems, ...rootfs.problems],
+    ...(open && {
+      rootfs: (opening, problem) => open({ folder, backup: path, ...options }, opening, problem),
     }),
   };
-}
-
-async function partsOf(folder: StoreFolder, path: Name, signal: AbortSignal): Promise<Part[]> {
-  const shown = ({ name }: StoredEntry): boolean => !name.startsWith('.');
-  const { entries } = await listBeneath(folder, path, mostEntries, signal);
-  const found = entries.filter(shown).map((entry) => ({ ...entry, path: entry.name }));
-  if (found.some((entry) => entry.path === disksFolder && entry.type === 'directory')) {
-    const inner = await listBeneath(folder, inFolder(path, disksFolder), mostEntries, signal);
-    found.push(
-      ...inner.entries.filter(shown).map((entry) => ({ ...entry, path: inFolder(disksFolder, entry.name) })),
-    );
-  }
-  const paths = found.map((entry) => inFolder(path, entry.path));
-  const stats = await statAllBeneath(folder, paths, signal);
-  return found.map((entry, index) => ({ ...entry, stat: stats[index] }));
 }
 
 /**
@@ -98,7 +73,10 @@ async function partsOf(folder: StoreFolder, path: Name, signal: AbortSignal): Pr
  * `backup.json` declares, then files of the backup's own folder, then those of `disks/`; in each by the order of
  * `diskFormats`, then by name.
  */
-function disksOf(parts: readonly Part[], declared: Declared): { disks: DiskPart[]; problems: string[] } {
+function disksOf(
+  parts: readonly BackupPart[],
+  declared: Declared,
+): { disks: DiskPart[]; problems: string[] } {
   const byPath = new Map(parts.map((part) => [part.path, part]));
   const candidates: DiskPart[] = declared.disks.map(({ name, format, file }) => ({
     name,
@@ -136,7 +114,7 @@ function disksOf(parts: readonly Part[], declared: Declared): { disks: DiskPart[
   return { disks: [...disks.values()].sort((a, b) => (a.name < b.name ? -1 : 1)), problems };
 }
 
-function describe(part: Part): string {
+function describe(part: BackupPart): string {
   return part.type === 'directory' ? 'it is a folder' : `it is a ${part.type}`;
 }
 
@@ -149,7 +127,7 @@ function storedDisk(folder: StoreFolder, backup: Name, { name, path, format }: D
   return { name, open: (signal) => openImage(folder, inFolder(backup, path), format, signal) };
 }
 
-function versionOf(parts: readonly Part[]): string {
+function versionOf(parts: readonly BackupPart[]): string {
   const hash = createHash('sha1');
   // A folder's own times change with what is in it, which for rootfs/ is nothing of ours.
   for (const { path, type, stat } of parts)

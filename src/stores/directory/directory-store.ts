@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import type { ArchiveCache } from '../../archives/hosted/archive-task.js';
 import type { IdMap } from '../../archives/id-map.js';
 import { StoreFolder } from '../../disks/store-folder.js';
 import { codeOf, hasCode, isAbort, messageOf, StillError } from '../../errors.js';
@@ -24,6 +25,8 @@ export interface DirectoryStoreOptions {
   readonly depth?: number;
   /** Changes the ids of container folders. */
   readonly idMap?: IdMap;
+  /** Where indexes of archives, and what was decompressed of them, are kept. */
+  readonly cache?: ArchiveCache;
   /** For how long a listing is used without looking whether the folder has changed; 1000 by default. */
   readonly freshMilliseconds?: number;
   /** Whether to have the system tell of changes; true by default. */
@@ -56,6 +59,7 @@ class DirectoryStore implements BackupStore {
   readonly name: string;
   readonly #options: DirectoryStoreOptions;
   readonly #folder: StoreFolder;
+  readonly #log: Logger;
   readonly #watches: FolderWatches;
   readonly #listeners = new Set<(guest?: Name) => void>();
   readonly #guests: ListedFolder<Name>;
@@ -65,6 +69,7 @@ class DirectoryStore implements BackupStore {
     this.name = options.name;
     this.#options = options;
     this.#folder = folder;
+    this.#log = log;
     this.#watches = new FolderWatches(log);
     this.#backups = new LRUCache({ maxSize: mostReferences, sizeCalculation: (listed) => listed.length + 1 });
     this.#guests = this.#listed(root, guestsOf, (a, b) => a === b);
@@ -114,7 +119,9 @@ class DirectoryStore implements BackupStore {
 
   async open(guest: Name, backup: BackupReference, signal: AbortSignal): Promise<Backup> {
     const path = inFolder(this.#guestFolder(guest), backup.folder);
-    return openDirectoryBackup(this.#folder, path, backup, this.#options.idMap, signal);
+    const { idMap, cache } = this.#options;
+    const options = { log: this.#log, ...(idMap && { idMap }), ...(cache && { cache }) };
+    return openDirectoryBackup(this.#folder, path, backup, options, signal);
   }
 
   watch(listener: (guest?: Name) => void): () => void {

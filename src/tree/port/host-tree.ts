@@ -1,7 +1,7 @@
-import { Worker } from 'node:worker_threads';
+import { type MessagePort, Worker } from 'node:worker_threads';
 import { messageOf, StillError } from '../../errors.js';
+import { errorOf } from '../../port/failure.js';
 import type { Tree } from '../tree.js';
-import { errorOf } from './failure.js';
 import type { ToClient, ToServer } from './messages.js';
 import { parseToClient } from './parse.js';
 import { PortTree } from './port-tree.js';
@@ -12,13 +12,16 @@ export interface HostOptions {
   readonly name: string;
   /** The module that the worker runs. It calls `serveHosted`. */
   readonly entry: URL;
-  /** What the tree is made from. It is cloned. */
+  /** What the tree is made from. It is cloned, but for the ports in it, which `transfer` names. */
   readonly data: unknown;
+  readonly transfer?: readonly MessagePort[];
   /** Seconds that the worker may be silent while something is asked of it, before it is ended. */
   readonly silence: number;
   /** The limit of the worker's heap, MiB. What lies in buffers is not counted. */
   readonly memory: number;
   readonly signal?: AbortSignal;
+  /** Called once when the worker has ended, whatever ended it; `close` waits for it. */
+  readonly ended?: () => Promise<void>;
 }
 
 /** How many beats of the heart the worker may miss. Time that this process was held up itself does not count. */
@@ -69,6 +72,7 @@ class Host {
     this.#worker = new Worker(options.entry, {
       name: options.name,
       workerData: options.data,
+      ...(options.transfer && { transferList: [...options.transfer] }),
       resourceLimits: { maxOldGenerationSizeMb: options.memory },
     });
     this.#worker.on('message', (message: unknown) => this.#receive(message));
@@ -77,7 +81,7 @@ class Host {
     this.#exited = new Promise((resolve) => {
       this.#worker.once('exit', (code) => {
         this.fail(`ended with code ${code}`);
-        resolve();
+        resolve(options.ended?.());
       });
     });
     this.#heart = setInterval(() => this.#beat(), (options.silence * 1000) / beats);

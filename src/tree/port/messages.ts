@@ -1,7 +1,7 @@
 import type { Name } from '../../name.js';
+import type { Failure } from '../../port/failure.js';
 import type { Inode } from '../attributes.js';
 import type { Access, Change, Tree } from '../tree.js';
-import type { Failure } from './failure.js';
 
 /**
  * What goes through the port of a hosted tree: plain values, told apart by `kind`. Both ends are of one version of the

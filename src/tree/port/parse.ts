@@ -1,55 +1,20 @@
-import { codeOf, StillError } from '../../errors.js';
 import type { Name } from '../../name.js';
+import { parseFailure } from '../../port/failure.js';
+import {
+  bytesOnly,
+  type Fields,
+  fields,
+  flag,
+  items,
+  oneOf,
+  sixtyFourBits,
+  unexpected,
+  whole,
+} from '../../port/fields.js';
 import type { Time } from '../../time.js';
 import type { Attributes, FileType, Inode } from '../attributes.js';
 import type { Capacity, Change, Entry, Found, Opened } from '../tree.js';
-import type { Failure } from './failure.js';
 import { optionalOperations, type Request, type ToClient, type ToServer } from './messages.js';
-
-type Fields = Readonly<Record<string, unknown>>;
-
-function unexpected(what: string): never {
-  throw new StillError('EIO', `a message between a hosted tree and its user is malformed: ${what}`);
-}
-
-function fields(value: unknown): Fields {
-  return typeof value === 'object' && value !== null ? (value as Fields) : unexpected('no object');
-}
-
-function text(value: unknown, what: string): string {
-  return typeof value === 'string' ? value : unexpected(what);
-}
-
-function bytesOnly(value: unknown, what: string): Name {
-  const name = text(value, what);
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: a name is any chars from 0 to 255
-  return /^[\u0000-\u00ff]*$/.test(name) ? (name as Name) : unexpected(what);
-}
-
-/** A count, a size, an offset, a handle: a whole number from 0 below 2^53. */
-function whole(value: unknown, what: string): number {
-  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : unexpected(what);
-}
-
-function sixtyFourBits(value: unknown, what: string): bigint {
-  return typeof value === 'bigint' && value >= 0n && value < 1n << 64n ? value : unexpected(what);
-}
-
-function flag(value: unknown, what: string): boolean {
-  return typeof value === 'boolean' ? value : unexpected(what);
-}
-
-function oneOf<const Words extends readonly string[]>(
-  words: Words,
-  value: unknown,
-  what: string,
-): Words[number] {
-  return words.find((word) => word === value) ?? unexpected(what);
-}
-
-function items(value: unknown, what: string): readonly unknown[] {
-  return Array.isArray(value) ? value : unexpected(what);
-}
 
 export function parseBytes(value: unknown): Uint8Array {
   return value instanceof Uint8Array ? value : unexpected('bytes');
@@ -171,27 +136,6 @@ function parseChange(value: unknown): Change {
       return { kind: 'inode', inode: sixtyFourBits(from.inode, 'inode') };
     default:
       return unexpected('change');
-  }
-}
-
-function parseFailure(value: unknown): Failure {
-  const from = fields(value);
-  switch (from.kind) {
-    case 'error': {
-      const code = text(from.code, 'code');
-      const known = codeOf(Object.assign(new Error(), { code }));
-      return { kind: 'error', code: known, message: text(from.message, 'message') };
-    }
-    case 'abort':
-      return { kind: 'abort' };
-    case 'defect':
-      return {
-        kind: 'defect',
-        message: text(from.message, 'message'),
-        stack: from.stack === undefined ? undefined : text(from.stack, 'stack'),
-      };
-    default:
-      return unexpected('failure');
   }
 }
 

@@ -1,9 +1,9 @@
 import type { MessagePort, Transferable, Worker } from 'node:worker_threads';
 import { StillError } from '../../errors.js';
 import type { Name } from '../../name.js';
+import { errorOf } from '../../port/failure.js';
 import type { Attributes, Inode } from '../attributes.js';
 import type { Access, Capacity, Change, Entry, Found, Opened, Tree } from '../tree.js';
-import { errorOf } from './failure.js';
 import type { OptionalOperation, Request, ToClient, ToServer } from './messages.js';
 import * as parse from './parse.js';
 

@@ -1,8 +1,8 @@
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { StillError } from '../../errors.js';
+import { failureOf } from '../../port/failure.js';
 import type { Inode } from '../attributes.js';
 import type { Tree } from '../tree.js';
-import { failureOf } from './failure.js';
 import { optionalOperations, type Request, type ToClient, type ToServer } from './messages.js';
 import { parseToServer } from './parse.js';
 

@@ -18,7 +18,16 @@ beforeEach(async () => {
 afterEach(() => rm(folder, { recursive: true }));
 
 const ready = (path: string): Promise<string> =>
-  readyMountpoint(path, { stores: [store], guests: [], state: join(folder, 'state') }, silent);
+  readyMountpoint(
+    path,
+    {
+      stores: [store],
+      guests: [],
+      state: join(folder, 'state'),
+      cache: { folder: join(folder, 'cache'), limit: 1 },
+    },
+    silent,
+  );
 
 describe('a mountpoint', () => {
   it('is an empty folder outside of all stores, by its real path', async () => {

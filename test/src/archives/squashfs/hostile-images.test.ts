@@ -10,12 +10,11 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { openSquashfs, type SquashfsTree } from '../../../../src/archives/squashfs/squashfs.js';
 import type { Name } from '../../../../src/name.js';
 import type { Tree } from '../../../../src/tree/tree.js';
 import { contentOf, find, listAll, unhurried } from '../host-folder/walk.js';
 import { BytesDisk } from './bytes-disk.js';
-import { makeSquashfs } from './images.js';
+import { makeSquashfs, type ReadImage, readSquashfs } from './images.js';
 
 // Of struct squashfs_super_block.
 const at = {
@@ -68,10 +67,10 @@ beforeAll(async () => {
 });
 
 /** Opens the image after a change. */
-async function changed(change: (bytes: Buffer) => void): Promise<SquashfsTree> {
+async function changed(change: (bytes: Buffer) => void): Promise<ReadImage> {
   const bytes = Buffer.from(original);
   change(bytes);
-  return openSquashfs(new BytesDisk(bytes), { signal: unhurried });
+  return readSquashfs(new BytesDisk(bytes));
 }
 
 const placeIn = (bytes: Buffer, field: number): number => Number(bytes.readBigUInt64LE(field));
@@ -137,20 +136,18 @@ describe('an image that is none, or of a kind that is not read, is refused when 
 
   it('an image of which the end is missing', async () => {
     const disk = new BytesDisk(original.subarray(0, placeIn(original, at.bytesUsed) - 1));
-    await expect(openSquashfs(disk, { signal: unhurried })).rejects.toThrow(
-      /cut short: it has \d+ of its \d+ bytes/,
-    );
+    await expect(readSquashfs(disk)).rejects.toThrow(/cut short: it has \d+ of its \d+ bytes/);
   });
 
   it.each([0, 1, 95])('an image of %i bytes', async (length) => {
     const disk = new BytesDisk(original.subarray(0, length));
-    await expect(openSquashfs(disk, { signal: unhurried })).rejects.toThrow(/too few/);
+    await expect(readSquashfs(disk)).rejects.toThrow(/too few/);
   });
 });
 
 describe('what is damaged in an image is an error at its place, and its neighbours are shown', () => {
   /** Opens the image with its directory table changed: entries are found by their names. */
-  const withEntry = (name: string, change: (bytes: Buffer, nameAt: number) => void): Promise<SquashfsTree> =>
+  const withEntry = (name: string, change: (bytes: Buffer, nameAt: number) => void): Promise<ReadImage> =>
     changed((bytes) => change(bytes, bytes.indexOf(name, placeIn(bytes, at.directoryTable))));
   const names = async (tree: Tree, ...path: string[]): Promise<string[]> => {
     const { inode } = await find(tree, ...path);

@@ -2,10 +2,12 @@ import { execFile, execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { openSquashfs, type SquashfsTree } from '../../../../src/archives/squashfs/squashfs.js';
+import { openSquashfs } from '../../../../src/archives/squashfs/squashfs.js';
+import type { Disk } from '../../../../src/disks/disk.js';
 import { openRawImage } from '../../../../src/disks/raw/raw-image.js';
 import { StoreFolder } from '../../../../src/disks/store-folder.js';
 import { nameFromText } from '../../../../src/name.js';
+import type { Tree } from '../../../../src/tree/tree.js';
 import { unhurried } from '../host-folder/walk.js';
 
 const run = promisify(execFile);
@@ -24,8 +26,22 @@ export async function makeSquashfs(folder: string, image: string, ...options: st
   ]);
 }
 
+/** An image that is read, and what was found wrong with it so far. */
+export interface ReadImage {
+  readonly tree: Tree;
+  readonly problems: readonly string[];
+}
+
+export async function readSquashfs(image: Disk): Promise<ReadImage> {
+  const problems: string[] = [];
+  const problem = (sentence: string): void => {
+    problems.push(sentence);
+  };
+  return { tree: await openSquashfs(image, { signal: unhurried, problem }), problems };
+}
+
 /** An image that is open, and what has to be closed after it. */
-export interface OpenedImage extends SquashfsTree {
+export interface OpenedImage extends ReadImage {
   close(): Promise<void>;
 }
 
@@ -34,7 +50,7 @@ export async function openImage(path: string): Promise<OpenedImage> {
   try {
     const disk = await openRawImage(store, nameFromText(basename(path)), unhurried);
     try {
-      const opened = await openSquashfs(disk, { signal: unhurried });
+      const opened = await readSquashfs(disk);
       return {
         ...opened,
         async close() {

@@ -12,12 +12,11 @@ import { open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { openSquashfs } from '../../../../src/archives/squashfs/squashfs.js';
 import type { Name } from '../../../../src/name.js';
 import type { Tree } from '../../../../src/tree/tree.js';
 import { find, listAll, unhurried } from '../host-folder/walk.js';
 import { BytesDisk } from './bytes-disk.js';
-import { makeSquashfs } from './images.js';
+import { makeSquashfs, readSquashfs } from './images.js';
 
 let folder: string;
 beforeAll(() => {
@@ -38,7 +37,7 @@ async function imageOf(
     await fill(source);
     await makeSquashfs(source, image, ...options);
     const disk = new BytesDisk(readFileSync(image));
-    const { tree } = await openSquashfs(disk, { signal: unhurried });
+    const { tree } = await readSquashfs(disk);
     return { disk, tree };
   } finally {
     rmSync(place, { recursive: true });
@@ -74,7 +73,7 @@ describe('a folder of 20 000 entries', () => {
   });
 
   it('has each name found by way of its index, reading a few blocks of it', async () => {
-    const { tree: fresh } = await openSquashfs(disk, { signal: unhurried });
+    const { tree: fresh } = await readSquashfs(disk);
     const { inode } = await find(fresh, 'large');
     await fresh.lookup(inode, nameOf(3) as Name, unhurried);
     const before = disk.reads.length;
@@ -136,7 +135,7 @@ describe('the data of an image', () => {
   });
 
   it('is read and unpacked once for all who want the same block at a time', async () => {
-    const { tree: fresh } = await openSquashfs(disk, { signal: unhurried });
+    const { tree: fresh } = await readSquashfs(disk);
     const handle = await opened(fresh, 'file');
     await fresh.read(handle, 200_000, Buffer.alloc(1), unhurried);
     disk.reads.length = 0;
@@ -147,7 +146,7 @@ describe('the data of an image', () => {
   });
 
   it('of small files that share a fragment is read once for all of them', async () => {
-    const { tree: fresh } = await openSquashfs(disk, { signal: unhurried });
+    const { tree: fresh } = await readSquashfs(disk);
     await opened(fresh, 'small', '0');
     disk.reads.length = 0;
     for (let each = 0; each < 50; each++) {
@@ -194,7 +193,7 @@ describe('the data of an image', () => {
   });
 
   it('is not waited for any longer by who has left, and still comes for who stays', async () => {
-    const { tree: fresh } = await openSquashfs(disk, { signal: unhurried });
+    const { tree: fresh } = await readSquashfs(disk);
     const handle = await opened(fresh, 'file');
     await fresh.read(handle, 200_000, Buffer.alloc(1), unhurried);
     let go = (): void => undefined;
@@ -225,7 +224,7 @@ describe('the tree of an image', () => {
     expect([await above(tree, a.inode), await above(tree, tree.root)]).toEqual([tree.root, tree.root]);
     expect(tree.root).toBe(1n);
     // A tree that was opened anew has seen none of them.
-    const { tree: fresh } = await openSquashfs(disk, { signal: unhurried });
+    const { tree: fresh } = await readSquashfs(disk);
     if (options.length === 0) expect(await above(fresh, c.inode)).toBe(b.inode);
     else await expect(above(fresh, c.inode)).rejects.toMatchObject({ code: 'ESTALE' });
   });

@@ -401,27 +401,3 @@ describe('sizes', () => {
     await expect(tree.seek?.(handle, 18, 'data', unhurried)).rejects.toMatchObject({ code: 'ENXIO' });
   });
 });
-
-it('ids are shown as a container sees them, in ACLs and capabilities too', async () => {
-  const rootOf100000 = Buffer.from('0100000300040000000000000000000000000000a0860100', 'hex');
-  const { tree } = await opened(
-    archive(
-      pax({
-        uid: '100007',
-        gid: '5',
-        'SCHILY.acl.access': 'user::rw-,user:100042:r--,group::r--,mask::r--,other::---',
-        'SCHILY.xattr.security.capability': rootOf100000,
-        'SCHILY.xattr.user.plain': 'plain',
-      }),
-      member({ name: 'f' }),
-      pax({ 'SCHILY.xattr.security.capability': 'none', 'SCHILY.xattr.user.plain': 'plain' }),
-      member({ name: 'odd' }),
-    ),
-    { idMap: [{ inside: 0, outside: 100_000, count: 65_536 }] },
-  );
-  expect(await find(tree, 'f')).toMatchObject({ uid: 7, gid: 65534 });
-  const xattrs = await xattrsAt(tree, 'f');
-  expect(Buffer.from(xattrs['system.posix_acl_access'] ?? '', 'latin1').readUInt32LE(16)).toBe(42);
-  expect(Buffer.from(xattrs['security.capability'] ?? '', 'latin1').readUInt32LE(0) >>> 24).toBe(2);
-  expect(await xattrsAt(tree, 'odd')).toEqual({ 'user.plain': 'plain' });
-});

@@ -1,4 +1,5 @@
-import { codeOf, type ErrnoName, isAbort, messageOf, StillError } from '../../errors.js';
+import { codeOf, type ErrnoName, isAbort, messageOf, StillError } from '../errors.js';
+import { fields, text, unexpected } from './fields.js';
 
 /** An error as it crosses the port. `defect`: no errno was meant, something in the program is wrong. */
 export type Failure =
@@ -25,11 +26,32 @@ export function errorOf(failure: Failure, aborted: unknown): unknown {
     case 'error':
       return new StillError(failure.code, failure.message);
     case 'abort':
-      return aborted ?? new StillError('EINTR', 'a hosted tree gave up an operation that nobody aborted');
+      return aborted ?? new StillError('EINTR', 'the other thread gave up an operation that nobody aborted');
     case 'defect': {
       const error = new Error(failure.message);
       if (failure.stack !== undefined) error.stack = failure.stack;
       return error;
     }
+  }
+}
+
+export function parseFailure(value: unknown): Failure {
+  const from = fields(value);
+  switch (from.kind) {
+    case 'error': {
+      const code = text(from.code, 'code');
+      const known = codeOf(Object.assign(new Error(), { code }));
+      return { kind: 'error', code: known, message: text(from.message, 'message') };
+    }
+    case 'abort':
+      return { kind: 'abort' };
+    case 'defect':
+      return {
+        kind: 'defect',
+        message: text(from.message, 'message'),
+        stack: from.stack === undefined ? undefined : text(from.stack, 'stack'),
+      };
+    default:
+      return unexpected('failure');
   }
 }
