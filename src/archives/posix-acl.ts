@@ -52,11 +52,13 @@ export function encodePosixAcl(entries: readonly AclEntry[]): Uint8Array {
   return bytes;
 }
 
-/** The same list with the ids that are seen inside. */
-export function posixAclInside(value: Uint8Array, map: IdMap): Uint8Array {
+/** The same list with the ids that are seen inside; groups by a map of their own where they have one. */
+export function posixAclInside(value: Uint8Array, users: IdMap, groups: IdMap = users): Uint8Array {
   return encodePosixAcl(
     parsePosixAcl(value).map((entry) =>
-      entry.id === undefined ? entry : { ...entry, id: idInside(map, entry.id) },
+      entry.id === undefined
+        ? entry
+        : { ...entry, id: idInside(entry.kind === 'group' ? groups : users, entry.id) },
     ),
   );
 }

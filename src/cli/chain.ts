@@ -1,11 +1,11 @@
 import { Command } from 'commander';
 import { ConfigError } from '../config/file.js';
-import type { GuestSettings } from '../config/guest-settings.js';
 import { settingsFrom } from '../config/settings.js';
 import { hasCode, messageOf } from '../errors.js';
 import { dropChain } from '../guests/qemu/chains.js';
 import { describeGuest, type QemuGuestDescription } from '../guests/qemu/guest-description.js';
 import { Monitor } from '../guests/qemu/qmp/monitor.js';
+import type { QemuGuestSettings } from '../guests/qemu/settings.js';
 import { columns } from './columns.js';
 import { CommandError, ExitCode } from './exit-code.js';
 import { configOption, guestOption, type Invocation, stateOption } from './invocation.js';
@@ -93,15 +93,22 @@ async function drop(id: string, chain: string | undefined, flags: ChainFlags): P
   }
 }
 
-const monitorOf = (guest: GuestSettings): Monitor => new Monitor(guest.monitor, `guest ${guest.id}`);
+const monitorOf = (guest: QemuGuestSettings): Monitor => new Monitor(guest.monitor, `guest ${guest.id}`);
 
-async function guestNamed(id: string, flags: ChainFlags): Promise<{ guest: GuestSettings; state: string }> {
+async function guestNamed(
+  id: string,
+  flags: ChainFlags,
+): Promise<{ guest: QemuGuestSettings; state: string }> {
   const settings = await settingsFrom({
     ...(flags.config !== undefined && { config: flags.config }),
     guests: flags.guest ?? [],
     ...(flags.state !== undefined && { state: flags.state }),
   });
   const guest = settings.guests.find((each) => each.id === id);
+  if (guest?.type === 'lxc')
+    throw new ConfigError([
+      `guest ${id} is a container, which has no chains: each of its snapshots is whole`,
+    ]);
   if (guest) return { guest, state: settings.state };
   const known = settings.guests.map((each) => each.id).join(', ');
   throw new ConfigError([

@@ -1,6 +1,7 @@
 import type { GuestSettings } from '../config/guest-settings.js';
 import { messageOf } from '../errors.js';
 import type { GuestSource } from '../guests/guest.js';
+import { LxcGuest } from '../guests/lxc/lxc-guest.js';
 import { QemuGuest } from '../guests/qemu/qemu-guest.js';
 import type { Logger } from '../log.js';
 
@@ -10,7 +11,11 @@ export function openGuests(
   stateFolder: string,
   log: Logger,
 ): GuestSource[] {
-  return guests.map((settings) => new QemuGuest(settings, stateFolder, log));
+  return guests.map((settings) =>
+    settings.type === 'lxc'
+      ? new LxcGuest(settings, stateFolder, log)
+      : new QemuGuest(settings, stateFolder, log),
+  );
 }
 
 /** Ends what is open; guests that don't answer hold up only themselves. */

@@ -56,7 +56,7 @@ export function parseConfig(text: string, path: string): FileConfig {
   if (checked.success) return checked.data;
   throw new ConfigError(
     checked.error.issues.flatMap((issue) =>
-      problemsOf(issue).map(({ key, place, expected }) => {
+      problemsOf(issue, content).map(({ key, place, expected }) => {
         const offset = offsetOf(document, place, key);
         const name = [...place, ...(key === undefined ? [] : [key])].map(String).join('.');
         return `${at(offset)}: ${name === '' ? '' : `${name}: `}${expected}`;
@@ -94,11 +94,11 @@ interface Problem {
 
 type Issue = z.core.$ZodIssue;
 
-function problemsOf(issue: Issue): Problem[] {
+function problemsOf(issue: Issue, content: unknown): Problem[] {
   const place = issue.path;
   switch (issue.code) {
     case 'unrecognized_keys': {
-      const known = keysAt(place);
+      const known = keysAt(place, content);
       return issue.keys.map((key) => ({
         place,
         key,

@@ -1,12 +1,15 @@
 import { resolve } from 'node:path';
+import { type LxcGuestSettings, lxcDefaults, type SnapshotWay } from '../guests/lxc/settings.js';
 import { type QemuGuestSettings, qemuDefaults } from '../guests/qemu/settings.js';
 import { ConfigError } from './file.js';
-import { type GuestConfig, guestSchema } from './guest-schema.js';
+import { type GuestConfig, guestSchema, guestSchemaOf } from './guest-schema.js';
+import type { LxcGuestConfig } from './lxc-guest-schema.js';
 import { didYouMean } from './nearest.js';
+import type { QemuGuestConfig } from './qemu-guest-schema.js';
 
-export type GuestSettings = QemuGuestSettings;
+export type GuestSettings = QemuGuestSettings | LxcGuestSettings;
 
-/** The guests of a command line, each `id=…,qmp=…,fleecing=…` and more keys of the configuration. Throws a ConfigError. */
+/** The guests of a command line, each `id=…` and more keys of the configuration. Throws a ConfigError. */
 export function guestsSaid(texts: readonly string[]): GuestSettings[] {
   return distinct(texts.map((text) => guestFrom(guestSaid(text), '.')));
 }
@@ -17,27 +20,76 @@ export function guestsOf(guests: readonly GuestConfig[], folder: string): GuestS
 }
 
 function guestFrom(guest: GuestConfig, folder: string): GuestSettings {
-  const { agent, conf, firewall, fleecingLimit, disks, maxAge } = guest;
-  const milliseconds = (seconds: number | undefined, otherwise: number): number =>
-    seconds === undefined ? otherwise : Math.round(seconds * 1000);
+  return guest.type === 'lxc' ? containerFrom(guest, folder) : machineFrom(guest, folder);
+}
+
+function machineFrom(guest: QemuGuestConfig, folder: string): QemuGuestSettings {
+  const { agent, fleecingLimit, disks } = guest;
   const images =
     disks && !Array.isArray(disks)
       ? Object.fromEntries(Object.entries(disks).map(([name, path]) => [name, resolve(folder, path)]))
       : undefined;
   return {
+    type: 'qemu',
     id: guest.id,
     monitor: resolve(folder, guest.qmp),
     ...(agent !== undefined && { agent: resolve(folder, agent) }),
-    ...(conf !== undefined && { configuration: resolve(folder, conf) }),
-    ...(firewall !== undefined && { firewall: resolve(folder, firewall) }),
+    ...filesOf(guest, folder),
     fleecing: resolve(folder, guest.fleecing),
     ...(fleecingLimit !== undefined && { fleecingLimitBytes: fleecingLimit }),
     ...(disks && { disks: Array.isArray(disks) ? disks : Object.keys(disks) }),
     ...(images && { images }),
     readable: guest.readable ?? qemuDefaults.readable,
-    takeMilliseconds: milliseconds(guest.takeTimeout, qemuDefaults.takeMilliseconds),
-    freezeMilliseconds: milliseconds(guest.freezeTimeout, qemuDefaults.freezeMilliseconds),
+    ...limitsOf(guest, qemuDefaults),
     copyTimeoutSeconds: guest.copyTimeout ?? qemuDefaults.copyTimeoutSeconds,
+  };
+}
+
+function containerFrom(guest: LxcGuestConfig, folder: string): LxcGuestSettings {
+  const { id, rootfs, name, lxcPath, ids, idMap } = guest;
+  return {
+    type: 'lxc',
+    id,
+    ...filesOf(guest, folder),
+    ...(rootfs !== undefined && { rootfs: resolve(folder, rootfs) }),
+    ...(name !== undefined && { name }),
+    ...(lxcPath !== undefined && { lxcPath: resolve(folder, lxcPath) }),
+    snapshot: snapshotWay(guest, folder),
+    ids: ids ?? lxcDefaults.ids,
+    ...(idMap && { idMap }),
+    ...limitsOf(guest, lxcDefaults),
+  };
+}
+
+function snapshotWay({ snapshot, snapshots, take, drop }: LxcGuestConfig, folder: string): SnapshotWay {
+  if (snapshot === 'btrfs')
+    return { kind: 'btrfs', ...(snapshots !== undefined && { folder: resolve(folder, snapshots) }) };
+  if (snapshot === 'none' || take === undefined || drop === undefined) return { kind: 'none' };
+  return { kind: 'command', take, drop };
+}
+
+function filesOf(
+  { conf, firewall }: GuestConfig,
+  folder: string,
+): { readonly configuration?: string; readonly firewall?: string } {
+  return {
+    ...(conf !== undefined && { configuration: resolve(folder, conf) }),
+    ...(firewall !== undefined && { firewall: resolve(folder, firewall) }),
+  };
+}
+
+interface Limits {
+  readonly takeMilliseconds: number;
+  readonly freezeMilliseconds: number;
+  readonly longestSnapshotMilliseconds?: number;
+}
+
+function limitsOf({ takeTimeout, freezeTimeout, maxAge }: GuestConfig, defaults: Limits): Limits {
+  const milliseconds = (seconds: number | undefined, otherwise: number): number =>
+    seconds === undefined ? otherwise : Math.round(seconds * 1000);
+  return {
+    takeMilliseconds: milliseconds(takeTimeout, defaults.takeMilliseconds),
+    freezeMilliseconds: milliseconds(freezeTimeout, defaults.freezeMilliseconds),
     ...(maxAge !== undefined && { longestSnapshotMilliseconds: milliseconds(maxAge, 0) }),
   };
 }
@@ -51,12 +103,26 @@ function distinct(guests: GuestSettings[]): GuestSettings[] {
   return guests;
 }
 
-const numbers = new Set(['takeTimeout', 'freezeTimeout', 'copyTimeout', 'maxAge']);
+/** What a value of some keys stands for; that of all others is text. */
+const values: Readonly<Record<string, (value: string) => unknown>> = {
+  takeTimeout: Number,
+  freezeTimeout: Number,
+  copyTimeout: Number,
+  maxAge: Number,
+  disks: disksSaid,
+  idMap: idMapSaid,
+};
+const forms: Readonly<Record<string, string>> = {
+  disks: ' (A+B, or A:IMAGE)',
+  idMap: ' (INSIDE:OUTSIDE:COUNT, and more with + between)',
+};
 
 function guestSaid(text: string): GuestConfig {
   const said: Record<string, unknown> = {};
-  const known = Object.keys(guestSchema.shape);
-  for (const item of text.split(',')) {
+  const items = text.split(',');
+  const [, type] = /(?:^|,)type=([^,]*)/.exec(text) ?? [];
+  const known = Object.keys(guestSchemaOf(type).shape);
+  for (const item of items) {
     const equals = item.indexOf('=');
     const key = equals === -1 ? item : item.slice(0, equals);
     const value = item.slice(equals + 1);
@@ -65,17 +131,15 @@ function guestSaid(text: string): GuestConfig {
         `--guest ${text}: unknown key "${key}"${didYouMean(key, known)}; known: ${known.join(', ')}`,
       ]);
     if (equals === -1 || value === '')
-      throw new ConfigError([
-        `--guest ${text}: expected ${key}=VALUE${key === 'disks' ? ' (A+B, or A:IMAGE)' : ''}`,
-      ]);
-    said[key] = key === 'disks' ? disksSaid(value) : numbers.has(key) ? Number(value) : value;
+      throw new ConfigError([`--guest ${text}: expected ${key}=VALUE${forms[key] ?? ''}`]);
+    said[key] = values[key]?.(value) ?? value;
   }
   const checked = guestSchema.safeParse(said);
   if (checked.success) return checked.data;
   throw new ConfigError(
     checked.error.issues.map((issue) => {
       const key = issue.path.join('.');
-      const missing = issue.code === 'invalid_type' && said[key] === undefined;
+      const missing = issue.code !== 'custom' && issue.path.length === 1 && said[key] === undefined;
       return `--guest ${text}: ${missing ? `${key}=… is missing` : `${key}: ${issue.message}`}`;
     }),
   );
@@ -86,4 +150,12 @@ function disksSaid(value: string): string[] | Record<string, string> {
   const parts = value.split('+').map((part) => part.split(/:(.*)/s, 2));
   if (!parts.some(([, image]) => image !== undefined)) return parts.flatMap(([name]) => name ?? []);
   return Object.fromEntries(parts.map(([name = '', image = '']) => [name, image]));
+}
+
+/** `0:100000:65536`. */
+function idMapSaid(value: string): unknown[] {
+  return value.split('+').map((part) => {
+    const [inside, outside, count] = part.split(':').map(Number);
+    return { inside, outside, count };
+  });
 }

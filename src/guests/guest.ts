@@ -76,8 +76,8 @@ export interface Snapshot {
   /** The guest's configuration files as they were then. */
   readonly files: readonly GuestFile[];
   readonly disks: readonly SnapshotDisk[];
-  /** A container's own tree. The caller closes it. */
-  readonly rootfs?: (signal: AbortSignal) => Promise<Tree>;
+  /** A container's own tree, which the caller closes. `problem` is called with each sentence about what of it can't be shown. */
+  readonly rootfs?: (signal: AbortSignal, problem: (sentence: string) => void) => Promise<Tree>;
   /** What can't be shown and why, one sentence each: the same array as long as they are the same. */
   readonly problems: readonly string[];
 

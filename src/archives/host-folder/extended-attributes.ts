@@ -20,17 +20,22 @@ const noNames: readonly Name[] = [];
  */
 export class ExtendedAttributes {
   readonly #names = new LRUCache<Inode, readonly Name[]>({ max: mostRemembered });
-  readonly #map: IdMap | undefined;
+  readonly #users: IdMap | undefined;
+  readonly #groups: IdMap | undefined;
+  readonly #remembers: boolean;
 
-  constructor(map: IdMap | undefined) {
-    this.#map = map;
+  /** `remembers`: the names of a file's attributes stay the same. */
+  constructor(users: IdMap | undefined, groups: IdMap | undefined, remembers: boolean) {
+    this.#users = users;
+    this.#groups = groups;
+    this.#remembers = remembers;
   }
 
   async names(inode: Inode, withFile: WithFile): Promise<readonly Name[]> {
     const known = this.#names.get(inode);
     if (known) return known;
     const names = await withFile(listXattrs);
-    this.#names.set(inode, names.length === 0 ? noNames : names);
+    if (this.#remembers) this.#names.set(inode, names.length === 0 ? noNames : names);
     return names;
   }
 
@@ -47,9 +52,9 @@ export class ExtendedAttributes {
   }
 
   #shown(name: Name, value: Uint8Array): Uint8Array {
-    if (!this.#map) return value;
-    if (name === 'security.capability') return fileCapabilityInside(value, this.#map);
+    if (!this.#users || !this.#groups) return value;
+    if (name === 'security.capability') return fileCapabilityInside(value, this.#users);
     const isAcl = name === 'system.posix_acl_access' || name === 'system.posix_acl_default';
-    return isAcl ? posixAclInside(value, this.#map) : value;
+    return isAcl ? posixAclInside(value, this.#users, this.#groups) : value;
   }
 }

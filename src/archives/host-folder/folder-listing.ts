@@ -57,7 +57,8 @@ export class FolderListing {
     const missing = rows.filter(({ name }) => !statuses.has(name));
     await this.#statAll(folder, missing.slice(0, this.#ahead.take(missing.length)), statuses, signal);
     const end = rows.at(-1)?.next;
-    if (last && end !== undefined) this.#ends.set(folder, end);
+    if (!last) this.#ends.delete(folder);
+    else if (end !== undefined) this.#ends.set(folder, end);
     return rows.map((row) => ({ ...row, status: statuses.get(row.name) }));
   }
 

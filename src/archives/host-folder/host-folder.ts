@@ -19,11 +19,18 @@ import { OpenFiles } from './open-files.js';
 import { OpenFolders } from './open-folders.js';
 import { closeLater, closeNow, openNamed, openNamedNow } from './regular-file.js';
 import { SharedDescriptor } from './shared-descriptor.js';
-import { shownAttributes } from './shown-attributes.js';
+import { ShownAttributes } from './shown-attributes.js';
 
 export interface HostFolderOptions {
   /** How the ids of the files are to be shown; as they are without it. */
   readonly idMap?: IdMap;
+  /** Those of groups, where they are mapped in another way than users. */
+  readonly groupMap?: IdMap;
+  /**
+   * What holds of its files: a backup's stay as they are for good; a snapshot's do until the tree is closed, and can't be
+   * read after that, also where they are open; those of a folder in use change any time.
+   */
+  readonly files?: 'lasting' | 'ending' | 'changing';
 }
 
 /**
@@ -48,7 +55,7 @@ export async function openHostFolder(
       }
     }, signal);
     const { status, type } = await told;
-    return new HostFolder(folder, root, status, isLocalFileSystem(type), options.idMap);
+    return new HostFolder(folder, root, status, isLocalFileSystem(type), options);
   } catch (error) {
     root.letGo();
     throw error;
@@ -63,7 +70,10 @@ class HostFolder implements Tree {
   readonly #rootDescriptor: SharedDescriptor;
   readonly #fileSystem: number;
   readonly #local: boolean;
-  readonly #idMap: IdMap | undefined;
+  readonly #shown: ShownAttributes;
+  /** How long what is told of a file holds: seconds. */
+  readonly #freshSeconds: number;
+  readonly #kind: NonNullable<HostFolderOptions['files']>;
   readonly #numbers: InodeNumbers;
   readonly #known: KnownFiles;
   readonly #folders: OpenFolders;
@@ -78,12 +88,14 @@ class HostFolder implements Tree {
     root: SharedDescriptor,
     status: FileStatus,
     local: boolean,
-    idMap: IdMap | undefined,
+    { idMap, groupMap = idMap, files = 'lasting' }: HostFolderOptions,
   ) {
     this.#rootDescriptor = root;
     this.#fileSystem = status.fileSystem;
     this.#local = local;
-    this.#idMap = idMap;
+    this.#kind = files;
+    this.#freshSeconds = files === 'changing' ? 0 : lasting;
+    this.#shown = new ShownAttributes(idMap, groupMap, this.#freshSeconds);
     this.#numbers = new InodeNumbers(status.fileSystem);
     this.root = this.#numbers.numberOf(status);
     this.#known = new KnownFiles(this.root);
@@ -91,7 +103,7 @@ class HostFolder implements Tree {
     this.#located = new LocatedFiles(store.depth, this.#known, this.#folders, this.#numbers);
     this.#listing = new FolderListing(store.depth, this.#folders, this.#located);
     this.#files = new OpenFiles(store.depth);
-    this.#extended = new ExtendedAttributes(idMap);
+    this.#extended = new ExtendedAttributes(idMap, groupMap, files !== 'changing');
   }
 
   async lookup(folder: Inode, name: Name, signal: AbortSignal): Promise<Found> {
@@ -99,7 +111,7 @@ class HostFolder implements Tree {
       const parent = this.#known.placeOf(folder)?.folder ?? this.root;
       const attributes = await this.attributes(parent, signal);
       this.#known.keep(parent);
-      return { attributes, freshSeconds: lasting };
+      return { attributes, freshSeconds: this.#freshSeconds };
     }
     if (!isEntryName(name)) {
       const code = name.length > 255 ? 'ENAMETOOLONG' : 'EINVAL';
@@ -107,15 +119,15 @@ class HostFolder implements Tree {
     }
     try {
       const status = this.#located.entryNow(folder, name) ?? (await this.#lookupAtDisk(folder, name, signal));
-      return { attributes: this.#learn(folder, name, status), freshSeconds: lasting };
+      return { attributes: this.#learn(folder, name, status), freshSeconds: this.#freshSeconds };
     } catch (error) {
-      if (hasCode(error, 'ENOENT')) return { freshSeconds: lasting };
+      if (hasCode(error, 'ENOENT')) return { freshSeconds: this.#freshSeconds };
       throw error;
     }
   }
 
   async attributes(inode: Inode, signal: AbortSignal): Promise<Attributes> {
-    return shownAttributes(inode, await this.#located.status(inode, signal), this.#idMap);
+    return this.#shown.of(inode, await this.#located.status(inode, signal));
   }
 
   async list(folder: Inode, after: bigint, signal: AbortSignal): Promise<readonly Entry[]> {
@@ -125,7 +137,7 @@ class HostFolder implements Tree {
         return { name, inode: this.#numbers.beside(folder, inode), type, cookie };
       }
       const attributes = this.#learn(folder, name, status);
-      const found = { attributes, freshSeconds: lasting };
+      const found = { attributes, freshSeconds: this.#freshSeconds };
       return { name, inode: attributes.inode, type: status.type, cookie, found };
     });
   }
@@ -150,8 +162,14 @@ class HostFolder implements Tree {
       throw new StillError('EROFS', `inode ${inode} can't be written: a backup is never modified`);
     }
     const { descriptor, size } = this.#openNow(inode) ?? (await this.#openLater(inode, signal));
-    const handle = this.#files.add(descriptor, size);
-    return { handle, cache: 'keep', passthrough: descriptor.number };
+    if (this.#kind === 'lasting') {
+      const handle = this.#files.add(descriptor, size);
+      return { handle, cache: 'keep', passthrough: descriptor.number };
+    }
+    // Of a file that changes counts what it has by the time that it is read.
+    const changing = this.#kind === 'changing';
+    const handle = this.#files.add(descriptor, changing ? Number.POSITIVE_INFINITY : size);
+    return { handle, cache: 'direct', size: changing ? 0 : size };
   }
 
   read(handle: number, offset: number, target: Uint8Array, signal: AbortSignal): Promise<number> {
@@ -194,7 +212,7 @@ class HostFolder implements Tree {
   #learn(folder: Inode, name: Name, status: FileStatus): Attributes {
     const inode = this.#numbers.numberOf(status);
     this.#known.learn(inode, folder, name);
-    return shownAttributes(inode, status, this.#idMap);
+    return this.#shown.of(inode, status);
   }
 
   #withDescriptor(inode: Inode, signal: AbortSignal): WithFile {

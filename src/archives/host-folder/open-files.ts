@@ -7,7 +7,7 @@ import type { SharedDescriptor } from './shared-descriptor.js';
 
 interface OpenFile {
   readonly descriptor: SharedDescriptor;
-  /** Bytes, when it was opened. A backup's files don't grow, so that a read at the end need not ask for more. */
+  /** Bytes, when it was opened: a file that doesn't grow need not be asked for more. Infinite for one that may. */
   readonly size: number;
 }
 
@@ -16,6 +16,7 @@ export class OpenFiles {
   readonly #files = new Map<number, OpenFile>();
   readonly #depth: QueueDepth;
   #lastHandle = 0;
+  #closed = false;
 
   constructor(depth: QueueDepth) {
     this.#depth = depth;
@@ -23,6 +24,10 @@ export class OpenFiles {
 
   /** Takes an opened file over, and closes it at the end. */
   add(descriptor: SharedDescriptor, size: number): number {
+    if (this.#closed) {
+      descriptor.letGo();
+      throw letGo();
+    }
     this.#lastHandle++;
     this.#files.set(this.#lastHandle, { descriptor, size });
     return this.#lastHandle;
@@ -51,12 +56,15 @@ export class OpenFiles {
   }
 
   release(handle: number): void {
+    if (this.#closed) return;
     const { descriptor } = this.#file(handle);
     this.#files.delete(handle);
     descriptor.letGo();
   }
 
+  /** Closes all; who still has one open gets errors. */
   close(): void {
+    this.#closed = true;
     for (const { descriptor } of this.#files.values()) descriptor.letGo();
     this.#files.clear();
   }
@@ -79,8 +87,13 @@ export class OpenFiles {
   #file(handle: number): OpenFile {
     const file = this.#files.get(handle);
     if (file) return file;
+    if (this.#closed) throw letGo();
     throw new StillError('EBADF', `handle ${handle} of a container's folder is not open`);
   }
+}
+
+function letGo(): StillError {
+  return new StillError('EIO', 'the folder of the container was let go');
 }
 
 function readOnce(

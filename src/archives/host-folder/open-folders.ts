@@ -38,6 +38,7 @@ export class OpenFolders {
    * to be asked. ESTALE: another folder, or none, has its name by now.
    */
   now(folder: Inode): number | undefined {
+    this.#mustBeOpen();
     const open = this.#open.get(folder);
     if (open) return open.number;
     const { from, paths } = this.#wayTo(folder);
@@ -65,6 +66,7 @@ export class OpenFolders {
 
   /** A folder's descriptor, which the caller lets go. Waits in the pool: to be called within the store's queue depth. */
   async later(folder: Inode): Promise<SharedDescriptor> {
+    this.#mustBeOpen();
     const open = this.#open.get(folder);
     if (open) return open.hold();
     const { from, paths } = this.#wayTo(folder);
@@ -90,6 +92,11 @@ export class OpenFolders {
   close(): void {
     this.#closed = true;
     this.#open.clear();
+  }
+
+  /** The root's descriptor may have another file's number by now. */
+  #mustBeOpen(): void {
+    if (this.#closed) throw new StillError('EIO', 'the folder of the container was let go');
   }
 
   #keep(folder: Inode, descriptor: number): SharedDescriptor {

@@ -1,5 +1,6 @@
 /** A running VM, as the configuration tells of it. */
 export interface QemuGuestSettings {
+  readonly type: 'qemu';
   readonly id: string;
   /** QMP's socket: an absolute path. */
   readonly monitor: string;
