@@ -32,12 +32,10 @@ describe('a snapshot that can not go on, or can not begin', () => {
   });
 
   fault('another program has the monitor', async (guest) => {
-    await guest.mount(['takeTimeout=4']);
     const socket = connect(guest.machine.qmpPath);
     await once(socket, 'data');
     await expect(guest.take()).rejects.toMatchObject({ code: 'EBUSY' });
     socket.destroy();
-    await guest.mount();
   });
 
   fault('two take a snapshot at once', async (guest) => {

@@ -27,8 +27,6 @@ import { SnapshotFile } from './state/snapshot-file.js';
 const connectionsForOthers = 16;
 /** How many connections a disk is read through. */
 const connectionsPerDisk = 2;
-/** How long another program may use the monitor meanwhile, where the snapshot's own deadline is not nearer. */
-const busyMilliseconds = 10_000;
 
 /** What a snapshot is taken of, and with. */
 export interface Taking extends Pick<SnapshotContext, 'changed' | 'gone'> {
@@ -162,8 +160,7 @@ async function planned(
       }
       return { plans, omitted };
     },
-    // Before that deadline: who has the monitor is the better answer.
-    { signal, deadlineMilliseconds: Math.min(busyMilliseconds, settings.takeMilliseconds / 2) },
+    { signal },
   );
 }
 
