@@ -164,7 +164,7 @@ async function snapshotsOf(guest: string, { mount }: SnapshotFlags): Promise<str
 /** What a file operation was refused with, in words: the kernel passes on a number alone. */
 function refused(what: string, error: unknown): CommandError {
   const because = hasCode(error, 'EBUSY')
-    ? 'the guest has another snapshot open, or another program uses its QEMU'
+    ? 'the guest has another snapshot open, an earlier one is not gone yet, or another program uses its QEMU'
     : hasCode(error, 'EEXIST')
       ? 'there is one of that name'
       : hasCode(error, 'EHOSTUNREACH')

@@ -1,7 +1,7 @@
 /**
  * Loaded into every Node process of the daemon under test (NODE_OPTIONS=--import=…): when a keeper is about to give QEMU or the
- * agent a command, or to change a file of the state folder, somebody is killed with SIGKILL. So each step of taking and ending a
- * snapshot can be the last one.
+ * agent a command, to freeze a container or to let it go on, or to change a file of the state folder, somebody is killed with
+ * SIGKILL. So each step of taking and ending a snapshot can be the last one.
  *
  * STILLFS_KILL_ORDERS names a file with lines `WHO N`; WHO is `keeper`, `daemon`, `both`, or `itself` for a daemon that is about to
  * change its Nth file; `stop:PID` stops a process instead (SIGSTOP). The first line holds for whoever comes to its Nth step first, and is gone then. `FILE.steps` gets a line for
@@ -47,14 +47,19 @@ if (orders !== undefined) {
     };
   }
   const kindOf = (path: unknown): string => /[^.]*$/.exec(String(path))?.[0] ?? '';
-  const { rename, rm } = files;
+  const { rename, rm, writeFile } = files;
   files.rename = (from, to) => {
     step(`writing a .${kindOf(to)}`);
     return rename(from, to);
   };
   files.rm = (path, options) => {
-    if (isKeeper) step(`removing a .${kindOf(path)}`);
+    // Of what a daemon removes counts what others find: a record.
+    if (isKeeper || String(path).endsWith('.snapshot.json')) step(`removing a .${kindOf(path)}`);
     return rm(path, options);
+  };
+  files.writeFile = (path, data, options) => {
+    if (isKeeper && kindOf(path) === 'freeze') step(data === '1' ? 'freezing' : 'thawing');
+    return writeFile(path, data, options);
   };
   syncBuiltinESMExports();
 }

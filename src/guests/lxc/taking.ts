@@ -76,7 +76,10 @@ export async function takeContainer(
     subvolumes: [],
     command: null,
   };
-  const container = await readContainer(settings);
+  const container = await readContainer(settings).catch((error: unknown) => {
+    if (!hasCode(error, 'ENOENT')) throw error;
+    throw new StillError('ENODEV', `guest ${settings.id} is gone`, { cause: error });
+  });
   const told = await stateOf(settings, signal);
   log.info({ guest: settings.id, snapshot: name.folder, id }, 'taking a snapshot');
   try {
