@@ -77,6 +77,7 @@ Examples:
   stillfs mount --store /var/backups /mnt/backups
   stillfs mount --store nas=/net/nas/vm --store usb=/media/disk --background /mnt/backups
   stillfs mount --guest id=100,qmp=/run/qemu/100.qmp,fleecing=/var/lib/fleecing /mnt/guests
+  stillfs mount --guest id=201,type=lxc,conf=/var/lib/lxc/web/config,snapshot=btrfs /mnt/guests
   stillfs mount -o allow_other,store=/var/backups /mnt/backups`;
 
 async function mount(

@@ -159,6 +159,15 @@ describe('a snapshot of a running container', () => {
     expect(await container.left()).toEqual([]);
   });
 
+  it('is the same where only the root file system is told, and LXC has its configuration beside that', async () => {
+    await container.mount(['snapshot=btrfs', `rootfs=${container.rootfs}`]);
+    const facts = await container.take('beside');
+    expect(facts.mountPoints.map(({ path }) => path)).toEqual(['/', '/srv/nested', '/srv/bound']);
+    expect(facts.freezeMilliseconds).toBeGreaterThan(0);
+    expect((await stat(container.path('beside', 'rootfs', 'home', 'u', 'f'))).uid).toBe(1000);
+    await container.finish('beside');
+  });
+
   it('shows host ids where that is configured', async () => {
     await container.mount(['snapshot=btrfs', `conf=${container.config}`, 'ids=host']);
     await container.take('host');

@@ -1,4 +1,5 @@
-import { basename, dirname } from 'node:path';
+import { access } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import type { IdMap } from '../../archives/id-map.js';
 import { nameToText } from '../../name.js';
 import { type LxcConfig, readLxcConfig } from './lxc-config.js';
@@ -28,6 +29,17 @@ const virtual =
   /^(proc|sysfs|tmpfs|ramfs|devtmpfs|devpts|mqueue|cgroup2?|securityfs|debugfs|tracefs|bpf|efivarfs|pstore|hugetlbfs|fusectl|configfs|binfmt_misc)$/;
 /** Folders of the host's that are the system's, not somebody's files. */
 const systemFolder = /^\/?(proc|sys|dev|run)(\/|$)/;
+
+/** With LXC's configuration of the container, where nobody said which but it lies beside the root file system, as LXC has it. */
+export async function withConfiguration(settings: LxcGuestSettings): Promise<LxcGuestSettings> {
+  const { configuration, rootfs } = settings;
+  if (configuration !== undefined || rootfs === undefined) return settings;
+  const beside = join(dirname(rootfs), 'config');
+  return access(beside).then(
+    () => ({ ...settings, configuration: beside }),
+    () => settings,
+  );
+}
 
 /** Looks at what there is to know of a container. EINVAL: its configuration can't be understood; ENOENT: it is gone. */
 export async function readContainer(settings: LxcGuestSettings): Promise<Container> {

@@ -3,7 +3,7 @@ import type { Logger } from '../../log.js';
 import type { GuestDescription, GuestFile, GuestSource, Snapshot, SnapshotName } from '../guest.js';
 import { guestFiles } from '../guest-files.js';
 import { OpenSnapshots } from '../open-snapshots.js';
-import { lxcNameOf, readContainer } from './container.js';
+import { lxcNameOf, readContainer, withConfiguration } from './container.js';
 import { LxcCustody } from './custody.js';
 import { containerState } from './lxc-programs.js';
 import type { LxcSnapshot } from './lxc-snapshot.js';
@@ -41,8 +41,9 @@ export class LxcGuest implements GuestSource {
     const { id } = this;
     const known = { id, type: 'lxc', rootfs: null, mountPoints: [] } as const;
     try {
-      const container = await readContainer(this.#settings);
-      const name = lxcNameOf(this.#settings);
+      const settings = await withConfiguration(this.#settings);
+      const container = await readContainer(settings);
+      const name = lxcNameOf(settings);
       const { state } = name ? await containerState(name, signal) : { state: 'unknown' };
       return {
         ...known,
@@ -58,8 +59,9 @@ export class LxcGuest implements GuestSource {
     }
   }
 
-  configuration(): Promise<readonly GuestFile[]> {
-    return guestFiles(this.#settings.configuration, this.#settings.firewall);
+  async configuration(): Promise<readonly GuestFile[]> {
+    const { configuration, firewall } = await withConfiguration(this.#settings);
+    return guestFiles(configuration, firewall);
   }
 
   watch(listener: (snapshot: Snapshot) => void): () => void {
@@ -70,7 +72,7 @@ export class LxcGuest implements GuestSource {
     return this.#open.take(name, signal, async (limited) =>
       takeContainer(
         {
-          settings: this.#settings,
+          settings: await withConfiguration(this.#settings),
           custody: this.#custody,
           files: await this.configuration(),
           log: this.#log,
