@@ -8,6 +8,9 @@ import { type Answer, Request } from './request.js';
 import { SilenceWatch } from './silence-watch.js';
 import { Wire } from './wire.js';
 
+/** Of so many refused requests it is known that something may still come. */
+const mostRefused = 1000;
+
 /** What a connection is to be. */
 export interface ConnectionTerms {
   readonly exportName: string;
@@ -19,6 +22,8 @@ export interface ConnectionTerms {
   readonly deadline: number | undefined;
   /** Whether duplicates of the socket must stay connected: see Wire. */
   readonly held: boolean;
+  /** Whether a read's bytes are to come in one piece. */
+  readonly undivided: boolean;
 }
 
 interface Asking {
@@ -48,6 +53,8 @@ export class NbdConnection {
   readonly #terms: ConnectionTerms;
   readonly #watch: SilenceWatch;
   readonly #underWay = new Map<number, UnderWay>();
+  /** Requests for block status that were refused, by their cookies: what still comes for them goes by. */
+  readonly #refused = new Map<number, Request>();
   #cookie = 0;
   #failure: StillError | undefined;
 
@@ -62,7 +69,7 @@ export class NbdConnection {
     wire.lost = (error) => this.#lost(error);
     new Replies(
       wire.inbox,
-      { request: (cookie) => this.#of(cookie).request, answered: (cookie) => this.#answered(cookie) },
+      { request: (cookie) => this.#request(cookie), answered: (cookie) => this.#answered(cookie) },
       new Set(served.contexts.values()),
       served.extended,
     ).start();
@@ -108,7 +115,9 @@ export class NbdConnection {
 
   /** Reads into the whole of `target`. */
   async read(offset: number, target: Uint8Array, signal?: AbortSignal): Promise<void> {
-    await this.#ask(Command.read, offset, target.byteLength, { target, signal });
+    const undivided = this.#terms.undivided && (this.served.flags & ExportFlag.sendUndivided) !== 0;
+    const flags = undivided ? CommandFlag.undivided : 0;
+    await this.#ask(Command.read, offset, target.byteLength, { target, flags, signal });
   }
 
   /** The status runs of a range, by the name of their meta context: at least one run of each that was agreed on. */
@@ -226,6 +235,10 @@ export class NbdConnection {
     });
   }
 
+  #request(cookie: number): Request {
+    return this.#refused.get(cookie) ?? this.#of(cookie).request;
+  }
+
   #of(cookie: number): UnderWay {
     const underWay = this.#underWay.get(cookie);
     if (!underWay) throw broken(`a reply to request ${cookie}, which is not under way`);
@@ -233,6 +246,7 @@ export class NbdConnection {
   }
 
   #answered(cookie: number): void {
+    if (this.#refused.delete(cookie)) return;
     const underWay = this.#of(cookie);
     const { request } = underWay;
     if (!request.error) {
@@ -242,11 +256,20 @@ export class NbdConnection {
         throw broken('no block status of a context that was agreed on');
     }
     this.#underWay.delete(cookie);
+    if (request.error && request.type === Command.blockStatus) this.#remember(cookie, request);
     if (request.error) underWay.reject(request.error);
     else underWay.resolve(request.answer);
     // The protocol asks the client to go then.
     if (request.shuttingDown)
       void this.close(new StillError('EIO', 'the NBD server is shutting down', { cause: request.error }));
+  }
+
+  /** QEMU ends its reply with the error of one context, and then tells of the others all the same (7.2). */
+  #remember(cookie: number, request: Request): void {
+    if (this.served.contexts.size < 2) return;
+    this.#refused.set(cookie, request);
+    const [oldest] = this.#refused.keys();
+    if (oldest !== undefined && this.#refused.size > mostRefused) this.#refused.delete(oldest);
   }
 
   #lost(error: StillError): void {

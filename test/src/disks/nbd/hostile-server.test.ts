@@ -549,6 +549,24 @@ describe('block status', () => {
     await expect(opened.extents(0, 512)).rejects.toMatchObject(eio(/block status of 512 bytes at 0/));
     await expect(opened.extents(512, 512)).rejects.toMatchObject({ code: 'ENOMEM' });
   });
+
+  test('that is refused for one context and told for the other, as QEMU does, ends no connection', async () => {
+    const runs = (context: number): Buffer => wire([context, 4], [65536, 4], [0, 4]);
+    const opened = await diskAnswered(
+      (client, asked) => {
+        if (asked.offset === 0) client.error(asked, 22);
+        else client.chunk(asked, 5, runs(7), false);
+        client.chunk(asked, 5, runs(8));
+      },
+      { contexts: { ...allocation, 'qemu:dirty-bitmap:b': 8 } },
+      { dirtyBitmap: 'b' },
+    );
+    for (let time = 0; time < 3; time++) {
+      await expect(opened.extents(0, 512)).rejects.toMatchObject(eio(/block status of 512 bytes at 0/));
+      expect(await opened.extents(512, 512)).toMatchObject([{ offset: 512, length: 512, dirty: false }]);
+    }
+    expect(opened.lost).toBeUndefined();
+  });
 });
 
 describe('silence', () => {
