@@ -9,7 +9,7 @@ import { MountedGuest } from './mounted-guest.js';
 import { sha256 } from './served-mount.js';
 
 const mebibyte = 2 ** 20;
-const diskBytes = 24 * mebibyte;
+const diskBytes = 12 * mebibyte;
 const disks = ['a', 'b'] as const;
 
 describe('a running VM with a raw and a qcow2 disk, mounted', () => {

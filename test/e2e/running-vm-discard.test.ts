@@ -10,7 +10,7 @@ import { output } from './served-mount.js';
 
 const mebibyte = 2 ** 20;
 // A disk need not end where a granule does.
-const diskBytes = 24 * mebibyte + 4096;
+const diskBytes = 12 * mebibyte + 4096;
 
 describe('what is given back of a running VM’s snapshot', () => {
   let guest: MountedGuest;

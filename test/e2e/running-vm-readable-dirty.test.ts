@@ -7,7 +7,7 @@ import { MountedGuest } from './mounted-guest.js';
 import { output, sha256 } from './served-mount.js';
 
 const mebibyte = 2 ** 20;
-const diskBytes = 16 * mebibyte;
+const diskBytes = 10 * mebibyte;
 const disks = ['raw', 'qcow2', 'thread'];
 
 async function readAt(path: string, offset: number, length: number): Promise<Buffer> {
