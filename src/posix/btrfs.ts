@@ -12,8 +12,6 @@ const BTRFS_IOC_GET_SUBVOL_ROOTREF = 0xd000943d;
 const BTRFS_IOC_INO_LOOKUP_USER = 0xd000943e;
 const BTRFS_SUBVOL_RDONLY = 2n;
 
-/** f_type of statfs(2): BTRFS_SUPER_MAGIC. */
-export const btrfsType = 0x9123683e;
 /** The inode of every subvolume's own folder: BTRFS_FIRST_FREE_OBJECTID. */
 export const subvolumeInode = 256;
 

@@ -163,6 +163,38 @@ describe('what goes wrong with snapshots of a container', () => {
     });
   });
 
+  it('the container has its cgroup where nobody looks for it: LXC freezes it', async () => {
+    await during('no cgroup of its name', async () => {
+      const config = await readFile(container.config, 'utf8');
+      await container.stop();
+      const away = 'lxc.cgroup.dir.container = away\nlxc.cgroup.dir.monitor = away-monitor\n';
+      await writeFile(container.config, `${config}${away}`);
+      try {
+        await container.start();
+        expect(await container.cgroup()).not.toContain('payload');
+        await container.count();
+        const { freezeMilliseconds } = await container.take('by-lxc');
+        expect(freezeMilliseconds).toBeGreaterThan(0);
+        const [first = 0, , last = 0] = await Promise.all(
+          container.counters.map(async (path) =>
+            Number(await readFile(container.path('by-lxc', 'rootfs', path), 'utf8')),
+          ),
+        );
+        expect([0, 1]).toContain(first - last);
+        await container.finish('by-lxc');
+        expect(await output('lxc-info', '-P', container.lxcPath, '-n', 'still', '-s', '-H')).toContain(
+          'RUNNING',
+        );
+      } finally {
+        await container.stop();
+        await writeFile(container.config, config);
+        await container.start();
+      }
+      await expectAllRight();
+      return undefined;
+    });
+  });
+
   it('the container is stopped: its snapshot needs no freeze; it is gone: there is none', async () => {
     await during('stopped, and gone', async () => {
       await container.stop();

@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -64,6 +66,18 @@ describe('a container whose snapshots are taken in another way than by btrfs', (
     expect(await called()).toBe('drop 201 slow  failure\n');
     expect(await output('sh', '-c', 'pgrep -fx "sleep 4242" || true')).toBe('');
     expect(await container.left()).toEqual([]);
+  });
+
+  it('is not taken for who does not wait for it', async () => {
+    await mountWith(`echo begun >> ${calls}; sleep 4244; echo never`, dropping());
+    const maker = spawn('mkdir', [container.path('given-up')], { stdio: 'ignore' });
+    const ended = once(maker, 'exit');
+    await expect.poll(called).toBe('begun\n');
+    maker.kill('SIGINT');
+    await ended;
+    await expect.poll(called).toBe('begun\ndrop 201 given-up  failure\n');
+    expect(await output('sh', '-c', 'pgrep -fx "sleep 4244" || true')).toBe('');
+    await expect.poll(() => container.left()).toEqual([]);
   });
 
   it.each([

@@ -3,7 +3,7 @@ import { basename, dirname, join } from 'node:path';
 import type { IdMap } from '../../archives/id-map.js';
 import { nameToText } from '../../name.js';
 import { type LxcConfig, readLxcConfig } from './lxc-config.js';
-import type { MountEntry } from './mount-entry.js';
+import { isBind, type MountEntry } from './mount-entry.js';
 import type { LxcGuestSettings } from './settings.js';
 
 /** A container as its configuration has it at present. */
@@ -53,9 +53,8 @@ export async function readContainer(settings: LxcGuestSettings): Promise<Contain
   for (const mount of config.mounts) {
     const { options, type } = mount;
     if (virtual.test(type) || systemFolder.test(mount.source)) continue;
-    const isBind = options.includes('bind') || options.includes('rbind');
     const place = mount.path.map(nameToText).join('/');
-    if (isBind && options.includes('ro')) {
+    if (isBind(mount) && options.includes('ro')) {
       foreign.push({
         mount,
         reason: `it is ${mount.source} of the host, and can't be written by the container`,

@@ -5,29 +5,19 @@ import type { Tree } from '../../tree/tree.js';
 import type { GuestFile, Outcome, Snapshot, SnapshotName } from '../guest.js';
 import { SnapshotStanding } from '../snapshot-standing.js';
 import type { RecordFile } from '../state/record-file.js';
+import type { Captured } from './capture.js';
 import { dropRecorded } from './dropping.js';
 import type { LxcGuestSettings } from './settings.js';
 import { openShownFiles, placeText, type ShownFiles } from './shown-files.js';
 import type { LxcRecord } from './snapshot-record.js';
-import type { Omitted } from './subvolumes.js';
 
 /** What a snapshot of a container came to be. */
-export interface TakenContainer {
-  readonly record: LxcRecord;
+export interface TakenContainer extends Omit<Captured, 'places'> {
   readonly name: SnapshotName;
-  /** Milliseconds since 1970. */
-  readonly instant: number;
   /** As LXC told of the container: `running`, `stopped`… */
   readonly state: string;
   readonly files: readonly GuestFile[];
   readonly shown: ShownFiles;
-  /** What is shown where, for people. */
-  readonly mountPoints: ReadonlyArray<{ readonly path: string; readonly source: string }>;
-  readonly omitted: readonly Omitted[];
-  /** How long the container stood still; null where it did not. */
-  readonly freezeMilliseconds: number | null;
-  /** How long the file systems took to write what they held, before that; null where they were not asked to. */
-  readonly flushMilliseconds: number | null;
 }
 
 /** What a snapshot has of its guest. */

@@ -35,6 +35,17 @@ export function parseMountEntry(
   return { source, path: names.map(nameFromText), type, options: options?.split(',') ?? [] };
 }
 
+/** Whether it shows a folder of the host's in another place. */
+export function isBind({ options }: MountEntry): boolean {
+  return options.includes('bind') || options.includes('rbind');
+}
+
+/** EINVAL: what it shows is nowhere on the host. */
+export function mustBeBind(mount: MountEntry): void {
+  if (isBind(mount)) return;
+  throw new StillError('EINVAL', `it is a file system of its own, ${mount.type} on ${mount.source}`);
+}
+
 function beneath(target: string, rootfs: string | undefined): string | undefined {
   if (rootfs === undefined || !target.startsWith(`${rootfs}/`)) return undefined;
   return target.slice(rootfs.length + 1);

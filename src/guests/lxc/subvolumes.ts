@@ -5,7 +5,8 @@ import { hasCode, messageOf, StillError } from '../../errors.js';
 import { type Name, nameFromText, nameToText } from '../../name.js';
 import { btrfsUuid, nestedSubvolumes, subvolumeInode } from '../../posix/btrfs.js';
 import { openBeneath } from '../../posix/openat2.js';
-import type { MountEntry } from './mount-entry.js';
+import type { Omitted } from './capture.js';
+import { type MountEntry, mustBeBind } from './mount-entry.js';
 
 /** So many subvolumes are snapshotted while a container stands still. */
 const mostSubvolumes = 256;
@@ -42,12 +43,6 @@ export interface PlannedPlace {
   readonly source: string;
 }
 
-/** Something of the container's that a snapshot does not show. */
-export interface Omitted {
-  readonly at: readonly Name[];
-  readonly reason: string;
-}
-
 /**
  * Finds the subvolumes that a container's files lie in: that of the root file system, those of its other mount points, and
  * all that lie in these. Descriptors stay open until `close`, so that the plan is of these very subvolumes.
@@ -77,10 +72,10 @@ export class SubvolumePlan {
     const plan = new SubvolumePlan(folder);
     try {
       await plan.#add(rootfs, [], signal);
-      for (const { source, path, options, type } of storage) {
+      for (const mount of storage) {
+        const { source, path, options } = mount;
         try {
-          if (!options.includes('bind') && !options.includes('rbind'))
-            throw new StillError('EINVAL', `it is a file system of its own, ${type} on ${source}`);
+          mustBeBind(mount);
           await plan.#add(source, path, signal);
         } catch (error) {
           signal.throwIfAborted();

@@ -19,7 +19,8 @@ async function take(told: Extract<Order, { kind: 'take' }>): Promise<Report> {
   } catch (error) {
     return { kind: 'refused', code: codeOf(error), message: messageOf(error) };
   } finally {
-    await lxcRecordFile(stateFolder, record.id).write({ ...record, frozen: null });
+    if (record.frozen !== null)
+      await lxcRecordFile(stateFolder, record.id).write({ ...record, frozen: null });
   }
 }
 
