@@ -1,5 +1,6 @@
 import { close, read, write, writeSync } from 'node:fs';
 import { hasCode } from '../../src/errors.js';
+import { BusyPoll } from './busy-poll.js';
 import { canPoll, readPolled } from './polled-descriptor.js';
 import { largestWrite } from './protocol/init.js';
 import { parseRequest, type Request, requestRoom } from './protocol/request.js';
@@ -32,7 +33,11 @@ export class Device {
    * request is handed over.
    */
   async serve(handle: (request: Request) => void): Promise<void> {
-    const receive: Receive = (message) => handle(parseRequest(message));
+    const busyPoll = new BusyPoll();
+    const receive: Receive = (message) => {
+      busyPoll.arrived();
+      handle(parseRequest(message));
+    };
     if (canPoll()) await this.#repeat(() => this.#readWhenReady(receive));
     else await Promise.all([1, 2].map(() => this.#repeat(() => this.#readInPool(receive))));
   }

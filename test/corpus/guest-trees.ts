@@ -6,16 +6,25 @@ import { makeOddities } from './oddities.js';
 /** Folders such as containers hold, made anew for a test. `full` makes them as large as they are in earnest. */
 export const guestTrees = {
   /** Everything that a file can be and that a copy can get wrong. */
-  odd: async (folder: string): Promise<void> => {
+  odd: async (folder: string, full: boolean): Promise<void> => {
     makeOddities(folder);
     // Paths longer than PATH_MAX, which tar and mksquashfs refuse by themselves.
     await output('rm', '-rf', join(folder, 'deep'));
+    // 4 GiB that archives without holes would hold and every comparison read.
+    if (!full) await output('rm', join(folder, 'holes', 'a-byte-beyond-4-gib'));
   },
   /** A Debian system as debootstrap makes it; short: what is in it beside documentation, translations and libraries. */
   debian: async (folder: string, full: boolean): Promise<void> => {
     const suite = 'bookworm';
     await output('debootstrap', '--variant=minbase', suite, folder);
-    const most = full ? ['var/cache/apt'] : ['var/cache/apt', 'usr/share', 'usr/lib/x86_64-linux-gnu'];
+    const large = [
+      'usr/share',
+      'usr/lib/x86_64-linux-gnu',
+      'var/lib/apt/lists',
+      'usr/bin/perl5.36.0',
+      'usr/bin/perl',
+    ];
+    const most = full ? ['var/cache/apt'] : ['var/cache/apt', ...large];
     await output('rm', '-rf', ...most.map((path) => join(folder, path)));
   },
   /** Small files with odd times, modes, attributes and links here and there. */
@@ -25,7 +34,7 @@ export const guestTrees = {
   /** One disk of a container's database: holes, data, and a hole at the end. */
   sparse: async (folder: string, full: boolean): Promise<void> => {
     const file = join(folder, 'database');
-    const mebibytes = full ? 20 * 1024 : 160;
+    const mebibytes = full ? 20 * 1024 : 90;
     await output('truncate', '-s', `${mebibytes}M`, file);
     for (const place of [0, 1, Math.floor(mebibytes / 3), mebibytes - 9]) {
       await output(
@@ -38,7 +47,7 @@ export const guestTrees = {
         'conv=notrunc',
       );
     }
-    await output('truncate', '-s', '3G', join(folder, 'nothing-at-all'));
+    await output('truncate', '-s', full ? '3G' : '30M', join(folder, 'nothing-at-all'));
   },
 } satisfies Readonly<Record<string, (folder: string, full: boolean) => Promise<void>>>;
 

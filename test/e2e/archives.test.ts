@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, readdir, readFile, rename, stat, truncate, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -78,8 +78,10 @@ describe('archives of a store', () => {
     expect(await readFile(shown('plain', 'part-0', 'file-7'))).toEqual(
       await readFile(join(tree, 'part-0', 'file-7')),
     );
-    await expect(readFile(shown('plain', 'zz-last'))).rejects.toThrow(/EIO/);
-    expect(await problems('plain')).toMatch(/zz-last/);
+    await expect(output('cat', shown('plain', 'zz-last'))).rejects.toThrow(/Input\/output error/);
+    expect(await problems('plain')).toMatch(
+      /zz-last" is cut short: the archive ends \d+ bytes before the file does/,
+    );
     expect((await readdir(shown('packed'))).length).toBeGreaterThan(1);
     expect(await problems('packed')).toMatch(/can't be decompressed beyond/);
   });
@@ -94,9 +96,10 @@ describe('archives of a store', () => {
   });
 
   it('are gone through once: the next mount has their index, until the archive is another', async () => {
-    await makeSmallFiles(tree, 6_000);
+    const large = join(store.folder, 'large');
+    await makeSmallFiles(large, 6_000);
     const path = await archive('100', 'archive.tar');
-    await output('tar', '-C', tree, '-cf', path, '.');
+    await output('tar', '-C', large, '-cf', path, '.');
     const before = await stat(path);
     /** What the daemon reads for a first listing, bytes. */
     const listed = async (): Promise<{ names: string[]; bytes: number }> => {
@@ -121,20 +124,8 @@ describe('archives of a store', () => {
     expect((await listed()).names).toEqual((await readdir(join(tree, 'part-0'))).sort());
   });
 
-  it('that are replaced while they are mounted are shown anew', async () => {
-    const path = await archive('100', 'archive.tar');
-    await output('tar', '-C', tree, '-cf', path, '.');
-    await mount();
-    expect(await readdir(shown('100'))).toHaveLength(2);
-    await output('tar', '-C', join(tree, 'part-0'), '-cf', `${path}.new`, '.');
-    await rename(`${path}.new`, path);
-    await expect
-      .poll(async () => (await readdir(shown('100'))).sort(), { timeout: 15_000 })
-      .toEqual((await readdir(join(tree, 'part-0'))).sort());
-  });
-
   it('that are compressed are read right with a cache that holds next to nothing', async () => {
-    await output('sh', '-c', 'seq 1 4000000 > "$1"', 'sh', join(tree, 'numbers'));
+    await output('sh', '-c', 'seq 1 3000000 > "$1"', 'sh', join(tree, 'numbers'));
     await output(
       'tar',
       '-C',
@@ -142,9 +133,9 @@ describe('archives of a store', () => {
       '--format=posix',
       '--acls',
       '--xattrs',
-      '--xz',
+      '--gzip',
       '-cf',
-      await archive('100', 'archive.tar.xz'),
+      await archive('100', 'archive.tar.gz'),
       '.',
     );
     const config = join(store.folder, 'config.yaml');
@@ -169,15 +160,11 @@ describe('archives of a store', () => {
     expect(await readdir(shown('quick'))).toHaveLength(2);
     expect(listing.exitCode).toBeNull();
     expect(await unpackers(store.pid)).toEqual(['bzip2']);
-    interrupt(listing);
+    listing.kill('SIGINT');
     await ended;
     await expect.poll(() => unpackers(store.pid), { timeout: 15_000 }).toEqual([]);
   }, 240_000);
 });
-
-function interrupt(child: ChildProcess): void {
-  child.kill('SIGINT');
-}
 
 /** What a process has read of files so far. */
 async function bytesRead(pid: number): Promise<number> {

@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import type { Disk } from '../../disks/disk.js';
 import { StillError } from '../../errors.js';
 import { SharedWait } from '../../shared-wait.js';
@@ -8,6 +9,9 @@ import { decompress } from './decompress.js';
 
 /** How long a decompression waits for being gone on with, in milliseconds. */
 const idle = 10_000;
+
+/** What the kernel reads ahead may arrive out of order: so many chunks near each other are asked for at once. */
+const chunksInMemory = 4;
 
 /** A decompression that stands somewhere and can be gone on with. */
 interface Running {
@@ -32,8 +36,8 @@ export class DecompressedArchive implements ArchiveBytes {
   #running: Running | undefined;
   #idle: NodeJS.Timeout | undefined;
   #closed = false;
-  /** The chunk that was made last: it can be read even where it could not be kept. */
-  #last: { readonly chunk: number; readonly bytes: Buffer } | undefined;
+  /** The chunks that were made last: they can be read even where they could not be kept. */
+  readonly #last = new LRUCache<number, Buffer>({ max: chunksInMemory });
 
   constructor(archive: Disk, compression: Exclude<Compression, 'none'>, chunks: Chunks, size: number) {
     this.#archive = archive;
@@ -69,7 +73,7 @@ export class DecompressedArchive implements ArchiveBytes {
   }
 
   async #readChunk(chunk: number, within: number, target: Uint8Array, signal?: AbortSignal): Promise<void> {
-    const kept = this.#last?.chunk === chunk ? this.#last.bytes : undefined;
+    const kept = this.#last.get(chunk);
     if (!kept && (await this.#chunks.read(chunk, this.#lengthOf(chunk), within, target))) return;
     const bytes = kept ?? (await this.#made(chunk, signal));
     target.set(bytes.subarray(within, within + target.length));
@@ -103,7 +107,8 @@ export class DecompressedArchive implements ArchiveBytes {
   async #make(chunk: number, wanted: AbortSignal): Promise<Buffer> {
     wanted.throwIfAborted();
     if (this.#closed) throw new StillError('EIO', 'the archive was closed');
-    if (this.#last?.chunk === chunk) return this.#last.bytes;
+    const made = this.#last.get(chunk);
+    if (made) return made;
     const begin = chunk * chunkBytes;
     const length = this.#lengthOf(chunk);
     const running = await this.#runningBefore(begin);
@@ -121,7 +126,7 @@ export class DecompressedArchive implements ArchiveBytes {
         running.at += taken;
         running.rest = taken < rest.length ? rest.subarray(taken) : undefined;
       }
-      this.#last = { chunk, bytes };
+      this.#last.set(chunk, bytes);
       await this.#chunks.keep(chunk, bytes);
       return bytes;
     } catch (error) {

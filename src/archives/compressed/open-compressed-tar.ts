@@ -69,8 +69,10 @@ async function made(
   const pieces = decompress(archive, compression, signal, progress);
   try {
     const windows = new DecompressedWindows(pieces, chunks, signal);
-    await new MemberScan(windows, builder, problems).run();
+    const scan = new MemberScan(windows, builder, problems);
+    await scan.run();
     const archiveBytes = await windows.finish();
+    scan.end(archiveBytes);
     if (windows.damage !== undefined) {
       problems.add(
         `The archive can't be decompressed beyond byte ${archiveBytes} of what it holds: ${windows.damage}.`,

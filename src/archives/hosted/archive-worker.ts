@@ -9,22 +9,20 @@ import { type ArchiveTask, parseArchiveTask, type Told } from './archive-task.js
 const progressInterval = 500;
 
 /** What the worker of one archive runs: opens it and serves its tree. */
-await serveHosted(async (data) => {
+await serveHosted(async (data, signal) => {
   const task = parseArchiveTask(data);
   const disk = new PortDisk(task.disk, task.size, task.name);
   try {
-    return await opened(task, disk);
+    return await opened(task, disk, signal);
   } catch (error) {
     await disk.close();
     throw error;
   }
 });
 
-async function opened(task: ArchiveTask, disk: PortDisk): Promise<Tree> {
+async function opened(task: ArchiveTask, disk: PortDisk, signal: AbortSignal): Promise<Tree> {
   const { format, told, cache, identity } = task;
   const problem = (sentence: string): void => tell(told, { kind: 'problem', sentence });
-  // Whoever does not want the tree any more ends the worker.
-  const { signal } = new AbortController();
   if (format.kind === 'squashfs') return openSquashfs(disk, { signal, problem });
   let last = performance.now();
   const { tree, problems } = await openCompressedTar(disk, format.compression, {

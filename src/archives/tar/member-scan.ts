@@ -31,6 +31,8 @@ export class MemberScan {
   readonly #sink: MemberSink;
   readonly #problems: Problems;
   #window: Window | undefined;
+  /** The last member whose bytes go on behind what was in memory when it was met. */
+  #beyond: { readonly path: string; readonly end: number } | undefined;
   /** From other headers, for the next member. */
   #longName: Buffer | undefined;
   #longTarget: Buffer | undefined;
@@ -88,6 +90,13 @@ export class MemberScan {
       this.#problems.add(`The last ${damaged} blocks of ${blockBytes} bytes of the archive are no headers.`);
     else if (at > 0) this.#problems.add('The archive ends without its end mark: it may have been cut short.');
     return at;
+  }
+
+  /** To be called when it is known how many bytes the archive holds: tells of a member that goes on behind them. */
+  end(size: number): void {
+    const { path, end } = this.#beyond ?? { path: '', end: 0 };
+    if (end > size)
+      this.#problems.add(`${path} is cut short: the archive ends ${end - size} bytes before the file does.`);
   }
 
   #holds(at: number): boolean {
@@ -203,6 +212,8 @@ export class MemberScan {
     }
     if (sparse?.problem !== undefined)
       this.#problems.add(`${shownPath(path)} can't be read: ${sparse.problem}.`);
+    const { to = 0 } = this.#window ?? {};
+    if (next > to) this.#beyond = { path: shownPath(path), end: data + archived };
     const modified = fields.modified ?? this.#time(header.modified, path);
     const gnu = format === 'gnu';
     this.#sink.add({

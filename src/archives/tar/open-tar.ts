@@ -104,7 +104,9 @@ async function made(archive: Disk, options: TarOptions): Promise<KeptIndex> {
   const problems = new Problems();
   const builder = new IndexBuilder(problems, mostIndexBytes, archive.size / smallMember);
   const windows = new RandomWindows(withProgress(archive, progress), signal);
-  await new MemberScan(windows, builder, problems).run();
+  const scan = new MemberScan(windows, builder, problems);
+  await scan.run();
+  scan.end(archive.size);
   const parts = builder.finish();
   return { ...parts, problems: problems.sentences, archiveBytes: archive.size, note: null };
 }

@@ -24,6 +24,9 @@ export interface HostOptions {
   readonly ended?: () => Promise<void>;
 }
 
+/** How long a worker may take to end what it has begun for a tree that nobody waits for, milliseconds. */
+const patience = 2000;
+
 /** How many beats of the heart the worker may miss. Time that this process was held up itself does not count. */
 const beats = 5;
 
@@ -37,10 +40,12 @@ const beats = 5;
 export async function hostTree(options: HostOptions): Promise<Tree> {
   options.signal?.throwIfAborted();
   const host = new Host(options);
-  const abort = (): void => host.fail('was given up', options.signal?.reason);
+  const abort = (): void => host.giveUp();
   options.signal?.addEventListener('abort', abort, { once: true });
   try {
-    return await host.ready;
+    const tree = await host.ready;
+    options.signal?.throwIfAborted();
+    return tree;
   } catch (error) {
     await host.end();
     options.signal?.throwIfAborted();
@@ -86,6 +91,14 @@ class Host {
     });
     this.#heart = setInterval(() => this.#beat(), (options.silence * 1000) / beats);
     this.#heart.unref();
+  }
+
+  /** Asks the worker to stop making the tree; one that does not answer soon is ended. */
+  giveUp(): void {
+    const unmake: ToServer = { kind: 'unmake' };
+    this.#worker.postMessage(unmake);
+    const late = setTimeout(() => this.fail('was given up'), patience);
+    void this.#exited.then(() => clearTimeout(late));
   }
 
   /** Makes every operation on the tree fail, and ends the worker. */

@@ -77,6 +77,8 @@ export type ToServer =
   | { readonly kind: 'abort'; readonly id: number }
   | { readonly kind: 'forget'; readonly inode: Inode; readonly received: number }
   | { readonly kind: 'watch'; readonly on: boolean }
+  /** Nobody waits for the tree to be made any more. */
+  | { readonly kind: 'unmake' }
   | { readonly kind: 'ping' };
 
 /** From who serves a tree to who uses it. Answers are numbered from 1 in the order in which they are sent. */

@@ -26,17 +26,23 @@ export function serveTree(tree: Tree, port: MessagePort): void {
 
 /**
  * What the module that a hosted tree's worker runs calls, once: makes the tree from the data that `hostTree` was given
- * and serves it. A failure to make it is what `hostTree` rejects with.
+ * and serves it. A failure to make it is what `hostTree` rejects with. `signal` is aborted when nobody waits for the tree
+ * any more: what was begun can be ended in good order then.
  */
-export async function serveHosted(make: (data: unknown) => Promise<Tree>): Promise<void> {
+export async function serveHosted(
+  make: (data: unknown, signal: AbortSignal) => Promise<Tree>,
+): Promise<void> {
   const port = parentPort;
   if (!port) throw new StillError('EINVAL', 'serveHosted serves the tree of a worker; this is no worker');
-  const answerPings = (message: unknown): void => {
-    if (parseToServer(message).kind === 'ping') send(port, { kind: 'pong' });
+  const abort = new AbortController();
+  const receive = (message: unknown): void => {
+    const { kind } = parseToServer(message);
+    if (kind === 'ping') send(port, { kind: 'pong' });
+    else if (kind === 'unmake') abort.abort();
   };
-  port.on('message', answerPings);
+  port.on('message', receive);
   try {
-    const tree = await make(workerData);
+    const tree = await make(workerData, abort.signal);
     try {
       serveTree(tree, port);
     } catch (error) {
@@ -46,7 +52,7 @@ export async function serveHosted(make: (data: unknown) => Promise<Tree>): Promi
   } catch (error) {
     send(port, { kind: 'unmade', failure: failureOf(error) });
   } finally {
-    port.off('message', answerPings);
+    port.off('message', receive);
   }
 }
 
@@ -89,6 +95,9 @@ class ServedTree {
         return;
       case 'watch':
         this.#watch(message.on);
+        return;
+      case 'unmake':
+        // It came too late: the tree has been made, and will be closed.
         return;
       case 'ping':
         send(this.#port, { kind: 'pong' });
