@@ -22,8 +22,6 @@ export interface ConnectionTerms {
   readonly deadline: number | undefined;
   /** Whether duplicates of the socket must stay connected: see Wire. */
   readonly held: boolean;
-  /** Whether a read's bytes are to come in one piece. */
-  readonly undivided: boolean;
 }
 
 interface Asking {
@@ -115,9 +113,7 @@ export class NbdConnection {
 
   /** Reads into the whole of `target`. */
   async read(offset: number, target: Uint8Array, signal?: AbortSignal): Promise<void> {
-    const undivided = this.#terms.undivided && (this.served.flags & ExportFlag.sendUndivided) !== 0;
-    const flags = undivided ? CommandFlag.undivided : 0;
-    await this.#ask(Command.read, offset, target.byteLength, { target, flags, signal });
+    await this.#ask(Command.read, offset, target.byteLength, { target, signal });
   }
 
   /** The status runs of a range, by the name of their meta context: at least one run of each that was agreed on. */

@@ -27,11 +27,6 @@ export interface NbdConnectionOptions {
    * lets go of our descriptors, without a farewell and without shutting the connections down. Default false.
    */
   readonly held?: boolean;
-  /**
-   * Reads ask for their bytes in one piece where the server offers it, zeros too. QEMU 7.2 ends the connection where it fails in the
-   * middle of a reply, be it for a bad sector; so it only says that it failed. Default false.
-   */
-  readonly undivided?: boolean;
 }
 
 const defaultSilence = 60_000;
@@ -81,7 +76,6 @@ export class NbdConnections {
       silence: options.silence ?? defaultSilence,
       deadline: options.deadline,
       held: options.held ?? false,
-      undivided: options.undivided ?? false,
     };
     try {
       const opened = new NbdConnections(options, to, terms, await NbdConnection.open(to, terms, signal));

@@ -43,7 +43,6 @@ export const ExportFlag = {
   sendFua: 1 << 3,
   sendTrim: 1 << 5,
   sendWriteZeroes: 1 << 6,
-  sendUndivided: 1 << 7,
   canMultiConn: 1 << 8,
 } as const;
 
@@ -58,8 +57,7 @@ export const Command = {
 } as const;
 
 /** `payload`: extended headers alone; the length is that of what follows the request. */
-/** `undivided` is the protocol's DF: a read's bytes come in one piece or not at all. */
-export const CommandFlag = { fua: 1 << 0, noHole: 1 << 1, undivided: 1 << 2, payload: 1 << 5 } as const;
+export const CommandFlag = { fua: 1 << 0, noHole: 1 << 1, payload: 1 << 5 } as const;
 
 export const Chunk = {
   none: 0,

@@ -343,7 +343,6 @@ async function openCaptured(
       exportName: recorded.exportId,
       connections: sockets.length,
       held: true,
-      undivided: true,
       discardGranule: granuleBytes,
       allocation: !recorded.limited,
       ...(recorded.oldBitmap !== null && { dirtyBitmap: recorded.oldBitmap }),

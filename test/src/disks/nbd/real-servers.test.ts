@@ -216,28 +216,6 @@ test('what is discarded is given back by the file behind the export', async () =
   await disk.close();
 });
 
-test('a bad sector behind QEMU is an error of that read alone, where it is asked for bytes in one piece', async () => {
-  const node = {
-    driver: 'raw',
-    'node-name': 'disk',
-    file: {
-      driver: 'blkdebug',
-      'inject-error': [{ event: 'read_aio', errno: 5, sector: (2 * M) / 512 }],
-      image: { driver: 'file', filename: 'disk.raw' },
-    },
-  };
-  const socket = await programs.daemon([JSON.stringify(node)]);
-  const disk = await openNbdDisk({ address: { path: socket }, exportName: 'disk', undivided: true });
-  for (const bytes of [4096, M]) {
-    await expect(disk.read(2 * M, Buffer.alloc(bytes))).rejects.toMatchObject({ code: 'EIO' });
-    const read = Buffer.alloc(M);
-    await disk.read(M, read);
-    expect(read.equals(raw.subarray(M, 2 * M))).toBe(true);
-  }
-  expect(disk.lost).toBeUndefined();
-  await disk.close();
-});
-
 describe('nbdkit', () => {
   test('that can’t read fails the read with its error, and the next one is another', async () => {
     const inject = programs.path('inject');
