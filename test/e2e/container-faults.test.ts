@@ -213,6 +213,10 @@ describe('what goes wrong with snapshots of a container', () => {
       await expect.poll(async () => (await container.told()).state).toBe('gone');
       await expect(container.take('gone')).rejects.toThrow(/ENODEV/);
       await rename(`${container.config}-away`, container.config);
+      await container.mount(['snapshot=btrfs', `conf=${container.config}`, 'name=nobody']);
+      await expect(container.take('gone')).rejects.toThrow(/ENODEV/);
+      expect(container.log).toContain('LXC has no container nobody');
+      await container.mount();
       await container.start();
       await expectAllRight();
       return undefined;

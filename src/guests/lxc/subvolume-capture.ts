@@ -57,10 +57,10 @@ export async function captureSubvolumes(
   }
 }
 
-/** What a container that runs is stopped by; null for one that stands still, or of which nobody knows. */
+/** What a container that has processes is stopped by; null for one that stands still, or of which nobody knows. */
 async function freezerOf({ settings, told: { state, pid } }: Subject): Promise<Freezer | null> {
   const name = lxcNameOf(settings);
-  if (!name || state !== 'running' || pid === undefined) return null;
+  if (!name || state === 'frozen' || pid === undefined) return null;
   return (await findFreezer(name, pid)) ?? null;
 }
 

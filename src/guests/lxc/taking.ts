@@ -95,8 +95,12 @@ async function containerOf(settings: LxcGuestSettings): Promise<Container> {
   }
 }
 
-/** Whether the container runs; nobody knows of one that has no name for LXC. */
+/** Whether the container runs; nobody knows of one that has no name for LXC. ENODEV: LXC has none of that name. */
 async function stateOf(settings: LxcGuestSettings, signal: AbortSignal): Promise<ContainerState> {
   const name = lxcNameOf(settings);
-  return name ? containerState(name, signal) : { state: 'unknown', pid: undefined };
+  if (!name) return { state: 'unknown', pid: undefined };
+  const told = await containerState(name, signal);
+  if (told.state !== 'gone') return told;
+  // It may run under another name, and would not be frozen.
+  throw new StillError('ENODEV', `LXC has no container ${name.name} in ${name.lxcPath}`);
 }
