@@ -23,6 +23,7 @@ describe('settings', () => {
       stores: [],
       guests: [],
       state: '/var/lib/stillfs',
+      cache: { folder: '/var/cache/stillfs', limit: 16 * 2 ** 30 },
       transport: 'kernel',
       allowOther: false,
       openToOthers: false,
