@@ -66,6 +66,8 @@ export async function negotiate(
   wire.send(flags);
 
   const extended = (await ask(wire, Option.extendedHeaders)).refused === undefined;
+  // Not for holes alone: of a snapshot, bytes in one piece (a simple reply, or a read with DF) are wrong in QEMU 7.2 where what the guest
+  // has overwritten meets what it has not.
   if (!extended && (await ask(wire, Option.structuredReply)).refused !== undefined)
     throw new StillError('EIO', 'the NBD server gives no structured replies; a newer one is needed');
   const agreed = contexts.length === 0 ? new Map() : await agree(wire, exportName, contexts);
