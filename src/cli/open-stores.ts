@@ -1,4 +1,4 @@
-import type { ArchiveCache } from '../archives/hosted/archive-task.js';
+import type { ArchiveHost } from '../archives/hosted/archive-host.js';
 import type { StoreSettings } from '../config/settings.js';
 import type { Logger } from '../log.js';
 import { openDirectoryStore } from '../stores/directory/directory-store.js';
@@ -9,7 +9,7 @@ import { queueDepths } from './thread-pool.js';
 export async function openStores(
   stores: readonly StoreSettings[],
   log: Logger,
-  { cache, signal }: { readonly cache?: ArchiveCache | undefined; readonly signal?: AbortSignal } = {},
+  { archives, signal }: { readonly archives?: ArchiveHost; readonly signal?: AbortSignal } = {},
 ): Promise<BackupStore[]> {
   const depths = queueDepths(stores);
   const opened: BackupStore[] = [];
@@ -21,7 +21,7 @@ export async function openStores(
         path,
         ...(depth !== undefined && { depth }),
         ...(idMap && { idMap }),
-        ...(cache && { cache }),
+        ...(archives && { archives }),
       };
       opened.push(await openDirectoryStore(options, log, signal));
     }

@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Mounted, Transport } from '../../mount/transport.js';
+import { ArchiveHost } from '../archives/hosted/archive-host.js';
 import type { TransportName } from '../config/schema.js';
 import type { Settings } from '../config/settings.js';
 import { hasCode, messageOf } from '../errors.js';
@@ -39,8 +40,11 @@ export interface Serving {
 export async function serve(serving: Serving): Promise<ExitCode> {
   const { settings, log, stop } = serving;
   const transport = await transportNamed(settings.transport);
-  const cache = settings.stores.length > 0 ? await openCache(settings.cache, log) : undefined;
-  const stores = await openStores(settings.stores, log, { cache, signal: stop.asked });
+  const archives = new ArchiveHost(
+    settings.stores.length > 0 ? await openCache(settings.cache, log) : undefined,
+  );
+  if (settings.stores.length > 0) archives.prepare();
+  const stores = await openStores(settings.stores, log, { archives, signal: stop.asked });
   const guests = openGuests(settings.guests, settings.state, log);
   const tree = openLayout({ stores, guests, log, openToOthers: settings.openToOthers });
   try {
@@ -48,6 +52,7 @@ export async function serve(serving: Serving): Promise<ExitCode> {
     return await serveTree(tree, transport, serving);
   } finally {
     await close(tree, stores, guests, serving);
+    await archives.close();
   }
 }
 

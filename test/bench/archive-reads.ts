@@ -296,7 +296,7 @@ class ArchiveBench {
   }
 
   async #archivemount(guest: string, mountpoint: string): Promise<Running> {
-    return this.#fuse('archivemount', ['-f', '-o', 'ro', this.archive(guest), mountpoint], mountpoint);
+    return this.#fuse('archivemount', ['-f', '-s', '-o', 'ro', this.archive(guest), mountpoint], mountpoint);
   }
 
   async #squashfuse(guest: string, mountpoint: string): Promise<Running> {

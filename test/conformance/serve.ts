@@ -10,6 +10,7 @@ import { mountOverKernel } from '../../mount/kernel/mount.js';
 import { codeOf, messageOf } from '../../src/errors.js';
 import { openLog } from '../../src/log.js';
 import { hostTree } from '../../src/tree/port/host-tree.js';
+import { WaitingWorker } from '../../src/tree/port/waiting-worker.js';
 import type { Tree } from '../../src/tree/tree.js';
 import { CommandSender, perform } from './commands.js';
 import type { Asked, Options, Said } from './mounted-trees.js';
@@ -35,7 +36,8 @@ async function here(name: TreeName): Promise<Lively> {
 async function inWorker(name: TreeName): Promise<Lively> {
   const sender = new CommandSender(name);
   const entry = new URL('./hosted-entry.js', import.meta.url);
-  const tree = await hostTree({ name: `tree ${name}`, entry, data: name, silence: 2, memory: 96 });
+  const worker = new WaitingWorker(entry, 96).take();
+  const tree = await hostTree({ name: `tree ${name}`, worker, data: name, silence: 2 });
   return {
     tree,
     send: (command, argument) => sender.send(command, argument),

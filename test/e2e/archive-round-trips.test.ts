@@ -126,9 +126,7 @@ describe('a container that is kept in an archive', () => {
     await expect(output('cat', store.path(guest, time, 'PROBLEM.txt'))).rejects.toThrow(/No such file/);
   }, 600_000);
 
-  it.each(
-    trees,
-  )('%s in a posix archive is the original, but for what GNU tar leaves out', async (tree) => {
+  it.each(trees)('%s in a posix archive is the original, but for what GNU tar leaves out', async (tree) => {
     const { compression } = packed.find((one) => one.tree === tree && one.format === 'posix') ?? fail();
     const differences = await compareTrees(original(tree), shown(guestOf(tree, 'posix', compression)), {
       holes: 'same',

@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import type { ArchiveCache } from '../../archives/hosted/archive-task.js';
+import { ArchiveHost } from '../../archives/hosted/archive-host.js';
 import type { IdMap } from '../../archives/id-map.js';
 import { StoreFolder } from '../../disks/store-folder.js';
 import { codeOf, hasCode, isAbort, messageOf, StillError } from '../../errors.js';
@@ -25,8 +25,8 @@ export interface DirectoryStoreOptions {
   readonly depth?: number;
   /** Changes the ids of container folders. */
   readonly idMap?: IdMap;
-  /** Where indexes of archives, and what was decompressed of them, are kept. */
-  readonly cache?: ArchiveCache;
+  /** Opens archives; stays the caller's. One without a cache by default. */
+  readonly archives?: ArchiveHost;
   /** For how long a listing is used without looking whether the folder has changed; 1000 by default. */
   readonly freshMilliseconds?: number;
   /** Whether to have the system tell of changes; true by default. */
@@ -60,6 +60,7 @@ class DirectoryStore implements BackupStore {
   readonly #options: DirectoryStoreOptions;
   readonly #folder: StoreFolder;
   readonly #log: Logger;
+  readonly #archives: ArchiveHost;
   readonly #watches: FolderWatches;
   readonly #listeners = new Set<(guest?: Name) => void>();
   readonly #guests: ListedFolder<Name>;
@@ -70,6 +71,7 @@ class DirectoryStore implements BackupStore {
     this.#options = options;
     this.#folder = folder;
     this.#log = log;
+    this.#archives = options.archives ?? new ArchiveHost();
     this.#watches = new FolderWatches(log);
     this.#backups = new LRUCache({ maxSize: mostReferences, sizeCalculation: (listed) => listed.length + 1 });
     this.#guests = this.#listed(root, guestsOf, (a, b) => a === b);
@@ -119,8 +121,8 @@ class DirectoryStore implements BackupStore {
 
   async open(guest: Name, backup: BackupReference, signal: AbortSignal): Promise<Backup> {
     const path = inFolder(this.#guestFolder(guest), backup.folder);
-    const { idMap, cache } = this.#options;
-    const options = { log: this.#log, ...(idMap && { idMap }), ...(cache && { cache }) };
+    const { idMap } = this.#options;
+    const options = { log: this.#log, archives: this.#archives, ...(idMap && { idMap }) };
     return openDirectoryBackup(this.#folder, path, backup, options, signal);
   }
 
@@ -134,6 +136,7 @@ class DirectoryStore implements BackupStore {
     this.#listeners.clear();
     this.#backups.clear();
     this.#folder.close();
+    if (!this.#options.archives) await this.#archives.close();
   }
 
   #listed<Item>(

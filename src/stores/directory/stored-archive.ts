@@ -1,6 +1,5 @@
 import type { ArchiveFormat } from '../../archives/archive-format.js';
-import type { ArchiveCache } from '../../archives/hosted/archive-task.js';
-import { hostArchive } from '../../archives/hosted/host-archive.js';
+import type { ArchiveHost } from '../../archives/hosted/archive-host.js';
 import { openRawImage } from '../../disks/raw/raw-image.js';
 import type { StoreFolder } from '../../disks/store-folder.js';
 import { StillError } from '../../errors.js';
@@ -17,7 +16,7 @@ export interface StoredArchive {
   readonly format: ArchiveFormat;
   /** What the file was when the backup was looked at. */
   readonly stat: StoredStat;
-  readonly cache?: ArchiveCache;
+  readonly archives: ArchiveHost;
   readonly log: Logger;
 }
 
@@ -27,7 +26,7 @@ const progressInterval = 10_000;
 
 /** Opens an archive of a store as a tree, in a worker of its own. */
 export async function openStoredArchive(
-  { folder, path, format, stat, cache, log }: StoredArchive,
+  { folder, path, format, stat, archives, log }: StoredArchive,
   signal: AbortSignal,
   problem: (sentence: string) => void,
 ): Promise<Tree> {
@@ -56,8 +55,8 @@ export async function openStoredArchive(
   };
   try {
     const identified = `${name} ${stat.identity}`;
-    const options = { format, name, identity: identified, problem, progress, ...(cache && { cache }) };
-    const tree = await hostArchive(disk, options, signal);
+    const options = { format, name, identity: identified, problem, progress };
+    const tree = await archives.open(disk, options, signal);
     const seconds = Math.round((performance.now() - begun) / 100) / 10;
     if (told) log.info({ archive: name, seconds }, 'the archive can be listed now');
     return tree;

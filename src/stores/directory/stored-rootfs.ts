@@ -1,6 +1,6 @@
 import { type ArchiveFormat, archiveFormatOf, archiveStem } from '../../archives/archive-format.js';
 import { openHostFolder } from '../../archives/host-folder/host-folder.js';
-import type { ArchiveCache } from '../../archives/hosted/archive-task.js';
+import type { ArchiveHost } from '../../archives/hosted/archive-host.js';
 import type { IdMap } from '../../archives/id-map.js';
 import type { StoreFolder } from '../../disks/store-folder.js';
 import type { Logger } from '../../log.js';
@@ -18,8 +18,8 @@ const usualStems = ['archive', 'rootfs', 'root'];
 export interface RootfsOptions {
   /** Changes the ids of container folders. Archives tell the container's own. */
   readonly idMap?: IdMap;
-  /** Where indexes of archives are kept. */
-  readonly cache?: ArchiveCache;
+  /** Opens archives. */
+  readonly archives: ArchiveHost;
   readonly log: Logger;
 }
 
@@ -67,9 +67,9 @@ export function rootfsAmong(parts: readonly BackupPart[]): StoredRootfs {
   const { name, format, stat } = first;
   return {
     path: name,
-    open: ({ folder, backup, cache, log }, signal, problem) =>
+    open: ({ folder, backup, archives, log }, signal, problem) =>
       openStoredArchive(
-        { folder, path: inFolder(backup, name), format, stat, log, ...(cache && { cache }) },
+        { folder, path: inFolder(backup, name), format, stat, archives, log },
         signal,
         problem,
       ),

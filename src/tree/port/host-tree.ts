@@ -1,4 +1,4 @@
-import { type MessagePort, Worker } from 'node:worker_threads';
+import type { MessagePort, Worker } from 'node:worker_threads';
 import { messageOf, StillError } from '../../errors.js';
 import { errorOf } from '../../port/failure.js';
 import type { Tree } from '../tree.js';
@@ -8,17 +8,15 @@ import { PortTree } from './port-tree.js';
 
 /** How a tree is hosted. */
 export interface HostOptions {
-  /** What the tree is of, for messages and for the thread's name. */
+  /** What the tree is of, for messages. */
   readonly name: string;
-  /** The module that the worker runs. It calls `serveHosted`. */
-  readonly entry: URL;
+  /** A worker whose module calls `serveHosted`, which this takes over. */
+  readonly worker: Worker;
   /** What the tree is made from. It is cloned, but for the ports in it, which `transfer` names. */
   readonly data: unknown;
   readonly transfer?: readonly MessagePort[];
   /** Seconds that the worker may be silent while something is asked of it, before it is ended. */
   readonly silence: number;
-  /** The limit of the worker's heap, MiB. What lies in buffers is not counted. */
-  readonly memory: number;
   readonly signal?: AbortSignal;
   /** Called once when the worker has ended, whatever ended it; `close` waits for it. */
   readonly ended?: () => Promise<void>;
@@ -58,6 +56,8 @@ export async function hostTree(options: HostOptions): Promise<Tree> {
 class Host {
   readonly #options: HostOptions;
   readonly #worker: Worker;
+  /** The limit of its heap, MiB. */
+  readonly #memory: number | undefined;
   readonly #exited: Promise<void>;
   /** Settles once: with the tree, or with what kept it from being made. */
   readonly ready: Promise<Tree>;
@@ -74,12 +74,9 @@ class Host {
       this.#made = resolve;
       this.#unmade = reject;
     });
-    this.#worker = new Worker(options.entry, {
-      name: options.name,
-      workerData: options.data,
-      ...(options.transfer && { transferList: [...options.transfer] }),
-      resourceLimits: { maxOldGenerationSizeMb: options.memory },
-    });
+    this.#worker = options.worker;
+    // Node forgets it when the worker ends.
+    this.#memory = options.worker.resourceLimits?.maxOldGenerationSizeMb;
     this.#worker.on('message', (message: unknown) => this.#receive(message));
     this.#worker.on('messageerror', (error) => this.fail('sent what can not be read', error));
     this.#worker.on('error', (error) => this.#crashed(error));
@@ -89,6 +86,8 @@ class Host {
         resolve(options.ended?.());
       });
     });
+    const make: ToServer = { kind: 'make', data: options.data };
+    this.#worker.postMessage(make, options.transfer ?? []);
     this.#heart = setInterval(() => this.#beat(), (options.silence * 1000) / beats);
     this.#heart.unref();
   }
@@ -143,7 +142,7 @@ class Host {
   #crashed(error: unknown): void {
     const outOfMemory =
       error instanceof Error && 'code' in error && error.code === 'ERR_WORKER_OUT_OF_MEMORY';
-    if (outOfMemory) this.fail(`needed more than the ${this.#options.memory} MiB that it may have`);
+    if (outOfMemory) this.fail(`needed more than the ${this.#memory} MiB that it may have`);
     else this.fail(`crashed: ${messageOf(error)}`, undefined);
   }
 

@@ -73,6 +73,8 @@ export type Request =
 
 /** From who uses a hosted tree to who serves it. `received` is the number of the last answer that has arrived. */
 export type ToServer =
+  /** The first message: what the tree is to be made from. */
+  | { readonly kind: 'make'; readonly data: unknown }
   | { readonly kind: 'request'; readonly id: number; readonly received: number; readonly request: Request }
   | { readonly kind: 'abort'; readonly id: number }
   | { readonly kind: 'forget'; readonly inode: Inode; readonly received: number }

@@ -195,6 +195,8 @@ export function parseToServer(message: unknown): ToServer {
       };
     case 'watch':
       return { kind: 'watch', on: flag(from.on, 'on') };
+    case 'make':
+      return { kind: 'make', data: from.data };
     case 'unmake':
       return { kind: 'unmake' };
     case 'ping':

@@ -1,4 +1,4 @@
-import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
+import { type MessagePort, parentPort } from 'node:worker_threads';
 import { StillError } from '../../errors.js';
 import { failureOf } from '../../port/failure.js';
 import type { Inode } from '../attributes.js';
@@ -25,8 +25,8 @@ export function serveTree(tree: Tree, port: MessagePort): void {
 }
 
 /**
- * What the module that a hosted tree's worker runs calls, once: makes the tree from the data that `hostTree` was given
- * and serves it. A failure to make it is what `hostTree` rejects with. `signal` is aborted when nobody waits for the tree
+ * What the module that a hosted tree's worker runs calls, once: waits for the data that `hostTree` was given, makes the
+ * tree from it and serves it. A failure to make it is what `hostTree` rejects with. `signal` is aborted when nobody waits for the tree
  * any more: what was begun can be ended in good order then.
  */
 export async function serveHosted(
@@ -35,14 +35,19 @@ export async function serveHosted(
   const port = parentPort;
   if (!port) throw new StillError('EINVAL', 'serveHosted serves the tree of a worker; this is no worker');
   const abort = new AbortController();
+  let begin: (data: unknown) => void = () => undefined;
+  const given = new Promise<unknown>((resolve) => {
+    begin = resolve;
+  });
   const receive = (message: unknown): void => {
-    const { kind } = parseToServer(message);
-    if (kind === 'ping') send(port, { kind: 'pong' });
-    else if (kind === 'unmake') abort.abort();
+    const parsed = parseToServer(message);
+    if (parsed.kind === 'make') begin(parsed.data);
+    else if (parsed.kind === 'ping') send(port, { kind: 'pong' });
+    else if (parsed.kind === 'unmake') abort.abort();
   };
   port.on('message', receive);
   try {
-    const tree = await make(workerData, abort.signal);
+    const tree = await make(await given, abort.signal);
     try {
       serveTree(tree, port);
     } catch (error) {
@@ -95,6 +100,8 @@ class ServedTree {
         return;
       case 'watch':
         this.#watch(message.on);
+        return;
+      case 'make':
         return;
       case 'unmake':
         // It came too late: the tree has been made, and will be closed.

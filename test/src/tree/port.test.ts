@@ -4,6 +4,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { type Name, nameFromText } from '../../../src/name.js';
 import { hostTree } from '../../../src/tree/port/host-tree.js';
 import { serveTree } from '../../../src/tree/port/serve-tree.js';
+import { WaitingWorker } from '../../../src/tree/port/waiting-worker.js';
 import type { Change, Tree } from '../../../src/tree/tree.js';
 import { CommandSender } from '../../conformance/commands.js';
 import { MemoryTree } from '../../conformance/memory-tree.js';
@@ -25,15 +26,9 @@ interface Limits {
   readonly signal?: AbortSignal;
 }
 
-async function host(name: TreeName | 'nonsense', limits: Limits = {}): Promise<Tree> {
-  const tree = await hostTree({
-    name: `tree ${name}`,
-    entry,
-    data: name,
-    silence: 20,
-    memory: 64,
-    ...limits,
-  });
+async function host(name: TreeName | 'nonsense', { memory = 64, ...limits }: Limits = {}): Promise<Tree> {
+  const worker = new WaitingWorker(entry, memory).take();
+  const tree = await hostTree({ name: `tree ${name}`, worker, data: name, silence: 20, ...limits });
   hosted.push(tree);
   return tree;
 }

@@ -174,13 +174,13 @@ describe('a backup', () => {
     await put('100/qemu-1/disks/vda.img');
     await put('100/qemu-1/disks/vda.dirty.json', '[]');
     await put('100/qemu-1/guest.conf', 'name: web\n');
-    await put('100/qemu-1/archive.tar.zst', 'zzz');
+    await put('100/qemu-1/archive.txt', 'zzz');
     await put('100/qemu-1/.hidden');
     await utimes(join(path, '100/qemu-1/guest.conf'), 1000, 1000);
     const backup = await openBackup(await openStore());
     expect(texts(backup.disks)).toEqual(['drive-scsi0', 'drive-scsi1', 'vda']);
     expect(backup.files.map(({ name, size }) => [name, size])).toEqual([
-      ['archive.tar.zst', 3],
+      ['archive.txt', 3],
       ['guest.conf', 10],
     ]);
     expect(backup.files[1]?.modified).toEqual({ seconds: 1000, nanoseconds: 0 });
