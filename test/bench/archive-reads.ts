@@ -70,7 +70,9 @@ class ArchiveBench {
         await mkdir(join(this.archive(`${tree}-${ending}`), '..'), { recursive: true });
       }
       const plain = this.archive(`${tree}-tar`);
-      await execa('tar', ['--format=posix', '--acls', '--xattrs', '-C', from, '-cf', plain, '.']);
+      // Not `.`: archivemount shows nothing of an archive whose names begin with `./`.
+      const names = await readdir(from);
+      await execa('tar', ['--format=posix', '--acls', '--xattrs', '-C', from, '-cf', plain, ...names]);
       await execa('sh', ['-c', 'gzip < "$1" > "$2"', 'sh', plain, this.archive(`${tree}-tar_gz`)]);
       await execa('zstd', ['-q', plain, '-o', this.archive(`${tree}-tar_zst`)]);
       const image = this.archive(`${tree}-sqfs`);
@@ -296,7 +298,7 @@ class ArchiveBench {
   }
 
   async #archivemount(guest: string, mountpoint: string): Promise<Running> {
-    return this.#fuse('archivemount', ['-f', '-s', '-o', 'ro', this.archive(guest), mountpoint], mountpoint);
+    return this.#fuse('archivemount', ['-f', '-o', 'ro', this.archive(guest), mountpoint], mountpoint);
   }
 
   async #squashfuse(guest: string, mountpoint: string): Promise<Running> {
