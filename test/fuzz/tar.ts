@@ -2,8 +2,6 @@ import { readdir } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
-import { openCompressedTar } from '../../src/archives/compressed/open-compressed-tar.js';
-import { type OpenedTar, openTar } from '../../src/archives/tar/open-tar.js';
 import { hasCode, StillError } from '../../src/errors.js';
 import { isEntryName } from '../../src/name.js';
 import type { Inode } from '../../src/tree/attributes.js';
@@ -11,6 +9,7 @@ import type { Entry, Tree } from '../../src/tree/tree.js';
 import { numbers } from '../corpus/qcow2-images.js';
 import { bytesDisk } from '../src/archives/tar/file-disk.js';
 import { archive, member, octal, pax, withChecksum } from '../src/archives/tar/made-archive.js';
+import { type OpenedTar, openTar } from '../src/archives/tar/opened-tar.js';
 
 export interface TarFuzzing {
   /** An empty folder to work in. */
@@ -103,7 +102,7 @@ async function openPacked(bytes: Buffer, cacheFolder: string, random: () => numb
     mostIndexBytes,
     mostCacheBytes: 1 << 20,
   };
-  return openCompressedTar(bytesDisk(packed), 'gzip', options);
+  return openTar(bytesDisk(packed), options, 'gzip');
 }
 
 /** Looks at everything in a tree, as far as its size is bearable. */

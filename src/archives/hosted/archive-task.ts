@@ -1,6 +1,7 @@
 import { MessagePort } from 'node:worker_threads';
 import { fields, oneOf, text, unexpected, whole } from '../../port/fields.js';
-import type { ArchiveFormat } from '../archive-format.js';
+import type { CachePlace } from '../compressed/cache-place.js';
+import type { Compression } from '../compressed/compression.js';
 
 /** Where indexes and what was decompressed are kept, for all archives together. */
 export interface ArchiveCache {
@@ -9,7 +10,7 @@ export interface ArchiveCache {
   readonly mostBytes: number;
 }
 
-/** What the worker of an archive is to open. */
+/** How a worker gets at the bytes of an archive, and tells of it. */
 export interface ArchiveTask {
   /** Through which the archive's bytes are read (`serveDisk`). */
   readonly disk: MessagePort;
@@ -17,12 +18,14 @@ export interface ArchiveTask {
   readonly size: number;
   /** What stands for the archive in errors. */
   readonly name: string;
-  readonly format: ArchiveFormat;
-  /** What tells this archive, and this state of it, from all others. */
-  readonly identity: string;
-  readonly cache: ArchiveCache | undefined;
-  /** Through which is told what no operation of the tree tells: `Told`. */
+  /** Through which is told what is no answer: `Told`. */
   readonly told: MessagePort;
+}
+
+/** What the worker is to do that makes a tar archive's index. */
+export interface TarIndexTask extends ArchiveTask {
+  readonly compression: Compression;
+  readonly place: CachePlace | undefined;
 }
 
 /** What a worker tells of its archive by itself. */
@@ -39,10 +42,16 @@ export function parseArchiveTask(value: unknown): ArchiveTask {
     disk: portOf(from.disk),
     size: whole(from.size, 'size'),
     name: text(from.name, 'name'),
-    format: formatOf(from.format),
-    identity: text(from.identity, 'identity'),
-    cache: from.cache === undefined ? undefined : cacheOf(from.cache),
     told: portOf(from.told),
+  };
+}
+
+export function parseTarIndexTask(value: unknown): TarIndexTask {
+  const { compression, place } = fields(value);
+  return {
+    ...parseArchiveTask(value),
+    compression: oneOf(compressions, compression, 'compression'),
+    place: place === undefined ? undefined : placeOf(place),
   };
 }
 
@@ -53,16 +62,13 @@ export function parseTold(value: unknown): Told {
   return unexpected('kind');
 }
 
-function formatOf(value: unknown): ArchiveFormat {
+function placeOf(value: unknown): CachePlace {
   const from = fields(value);
-  if (from.kind === 'squashfs') return { kind: 'squashfs' };
-  if (from.kind !== 'tar') return unexpected('format');
-  return { kind: 'tar', compression: oneOf(compressions, from.compression, 'compression') };
-}
-
-function cacheOf(value: unknown): ArchiveCache {
-  const from = fields(value);
-  return { folder: text(from.folder, 'folder'), mostBytes: whole(from.mostBytes, 'mostBytes') };
+  return {
+    folder: text(from.folder, 'folder'),
+    mostBytes: whole(from.mostBytes, 'mostBytes'),
+    identity: text(from.identity, 'identity'),
+  };
 }
 
 function portOf(value: unknown): MessagePort {

@@ -142,3 +142,12 @@ export function sameKind(column: Column, rows: number): Column {
   if (column instanceof Uint32Array) return new Uint32Array(rows);
   return new Float64Array(rows);
 }
+
+/** A value as a column of the same kind of numbers; undefined where it is none. */
+export function sameColumn<C extends Column>(column: C, value: unknown): C | undefined;
+export function sameColumn(column: Column, value: unknown): Column | undefined {
+  if (column instanceof Uint8Array) return value instanceof Uint8Array ? value : undefined;
+  if (column instanceof Uint16Array) return value instanceof Uint16Array ? value : undefined;
+  if (column instanceof Uint32Array) return value instanceof Uint32Array ? value : undefined;
+  return value instanceof Float64Array ? value : undefined;
+}

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
 import { endianness } from 'node:os';
+import { fields, items, text, unexpected, whole } from '../../port/fields.js';
 import type { IndexParts } from './index-builder.js';
-import { columnNames, emptyColumns, type IndexColumns, withRoom } from './index-columns.js';
+import { columnNames, emptyColumns, type IndexColumns, sameColumn, withRoom } from './index-columns.js';
 
 /**
  * An index in a file, so that an archive need not be gone through again: a line that says what it is, a line of JSON
@@ -104,6 +105,21 @@ async function read(file: FileHandle, identity: string, signal: AbortSignal): Pr
     archiveBytes: head.archiveBytes,
     note: head.note,
   };
+}
+
+/** An index that came through a port. */
+export function parseIndex(value: unknown): KeptIndex {
+  const from = fields(value);
+  const columns = emptyColumns();
+  const given = fields(from.columns);
+  for (const name of columnNames) takeColumn(columns, name, given[name]);
+  const problems = items(from.problems, 'problems').map((sentence) => text(sentence, 'problem'));
+  const archiveBytes = whole(from.archiveBytes, 'archiveBytes');
+  return { columns, seed: whole(from.seed, 'seed'), problems, archiveBytes, note: from.note };
+}
+
+function takeColumn<N extends keyof IndexColumns>(columns: IndexColumns, name: N, value: unknown): void {
+  columns[name] = sameColumn<IndexColumns[N]>(columns[name], value) ?? unexpected(name);
 }
 
 function makeRoom<N extends keyof IndexColumns>(columns: IndexColumns, name: N, rows: number): void {

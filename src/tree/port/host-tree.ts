@@ -1,6 +1,7 @@
 import type { MessagePort, Worker } from 'node:worker_threads';
 import { messageOf, StillError } from '../../errors.js';
 import { errorOf } from '../../port/failure.js';
+import { Pulse } from '../../port/pulse.js';
 import type { Tree } from '../tree.js';
 import type { ToClient, ToServer } from './messages.js';
 import { parseToClient } from './parse.js';
@@ -24,9 +25,6 @@ export interface HostOptions {
 
 /** How long a worker may take to end what it has begun for a tree that nobody waits for, milliseconds. */
 const patience = 2000;
-
-/** How many beats of the heart the worker may miss. Time that this process was held up itself does not count. */
-const beats = 5;
 
 /**
  * Makes a tree in a worker of its own, so that what parses a guest's bytes can neither hold up nor take down the rest.
@@ -63,8 +61,7 @@ class Host {
   readonly ready: Promise<Tree>;
   #made: (tree: Tree) => void = () => undefined;
   #unmade: (reason: unknown) => void = () => undefined;
-  readonly #heart: NodeJS.Timeout;
-  #missedBeats = 0;
+  readonly #pulse: Pulse;
   #tree: PortTree | undefined;
   #failed = false;
 
@@ -88,8 +85,15 @@ class Host {
     });
     const make: ToServer = { kind: 'make', data: options.data };
     this.#worker.postMessage(make, options.transfer ?? []);
-    this.#heart = setInterval(() => this.#beat(), (options.silence * 1000) / beats);
-    this.#heart.unref();
+    this.#pulse = new Pulse({
+      silence: options.silence,
+      ping: () => {
+        const ping: ToServer = { kind: 'ping' };
+        this.#worker.postMessage(ping);
+      },
+      awaited: () => this.#tree === undefined || this.#tree.awaited,
+      silent: () => this.fail(`was silent for ${options.silence} seconds; it was ended`),
+    });
   }
 
   /** Asks the worker to stop making the tree; one that does not answer soon is ended. */
@@ -111,7 +115,7 @@ class Host {
     this.#unmade(reason);
     // Its exit is what `end` waits for.
     void this.#worker.terminate();
-    clearInterval(this.#heart);
+    this.#pulse.stop();
   }
 
   async end(): Promise<void> {
@@ -120,7 +124,7 @@ class Host {
   }
 
   #receive(message: unknown): void {
-    this.#missedBeats = 0;
+    this.#pulse.heard();
     try {
       this.#hear(parseToClient(message));
     } catch (error) {
@@ -144,19 +148,5 @@ class Host {
       error instanceof Error && 'code' in error && error.code === 'ERR_WORKER_OUT_OF_MEMORY';
     if (outOfMemory) this.fail(`needed more than the ${this.#memory} MiB that it may have`);
     else this.fail(`crashed: ${messageOf(error)}`, undefined);
-  }
-
-  #beat(): void {
-    if (this.#tree && !this.#tree.awaited) {
-      this.#missedBeats = 0;
-      return;
-    }
-    if (this.#missedBeats === beats) {
-      this.fail(`was silent for ${this.#options.silence} seconds; it was ended`);
-      return;
-    }
-    this.#missedBeats++;
-    const ping: ToServer = { kind: 'ping' };
-    this.#worker.postMessage(ping);
   }
 }

@@ -5,12 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type Compression, compressionOfTar } from '../../../../src/archives/compressed/compression.js';
-import { openCompressedTar } from '../../../../src/archives/compressed/open-compressed-tar.js';
-import type { OpenedTar } from '../../../../src/archives/tar/open-tar.js';
 import type { Tree } from '../../../../src/tree/tree.js';
-import { contentOf, unhurried, walk } from '../host-folder/walk.js';
+import { contentOf, walk } from '../host-folder/walk.js';
 import { bytesDisk } from '../tar/file-disk.js';
 import { archive, member } from '../tar/made-archive.js';
+import { type OpenedTar, openTar } from '../tar/opened-tar.js';
 
 const programs: Record<Exclude<Compression, 'none'>, readonly string[]> = {
   gzip: ['gzip', '-1'],
@@ -71,12 +70,7 @@ async function hashesIn(tree: Tree): Promise<Record<string, string>> {
 }
 
 function opened(compression: Compression, packed: Buffer, options = {}): Promise<OpenedTar> {
-  return openCompressedTar(bytesDisk(packed), compression, {
-    signal: unhurried,
-    cacheFolder,
-    identity: 'it',
-    ...options,
-  });
+  return openTar(bytesDisk(packed), { cacheFolder, ...options }, compression);
 }
 
 describe('a compressed archive', () => {
@@ -143,9 +137,7 @@ describe('a compressed archive', () => {
     const left = async (): Promise<string[]> =>
       (await readdir(tmpdir())).filter((name) => name.startsWith('stillfs-archive-'));
     const before = await left();
-    const { tree } = await openCompressedTar(bytesDisk(compressed('gzip')), 'gzip', {
-      signal: unhurried,
-    });
+    const { tree } = await openTar(bytesDisk(compressed('gzip')), {}, 'gzip');
     expect(await hashesIn(tree)).toEqual(expected);
     await tree.close();
     expect((await left()).filter((name) => !before.includes(name))).toEqual([]);

@@ -4,11 +4,11 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { openTar } from '../../../../src/archives/tar/open-tar.js';
 import { makeOddities } from '../../../corpus/oddities.js';
 import { unhurried } from '../host-folder/walk.js';
 import { type Comparable, describeFolder, describeTree, differences } from './description.js';
 import { fileDisk } from './file-disk.js';
+import { openTar } from './opened-tar.js';
 
 let folder: string;
 

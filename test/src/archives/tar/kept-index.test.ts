@@ -2,11 +2,11 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type OpenedTar, openTar } from '../../../../src/archives/tar/open-tar.js';
 import type { Disk } from '../../../../src/disks/disk.js';
 import { contentOf, find, listAll, unhurried } from '../host-folder/walk.js';
 import { bytesDisk } from './file-disk.js';
 import { archive, member, pax } from './made-archive.js';
+import { type OpenedTar, openTar } from './opened-tar.js';
 
 let cacheFolder: string;
 

@@ -1,14 +1,17 @@
 import { execFileSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
-import { openTar } from '../../../../src/archives/tar/open-tar.js';
 import type { Name } from '../../../../src/name.js';
 import type { Tree } from '../../../../src/tree/tree.js';
 import { contentOf, find, listAll, unhurried, walk } from '../host-folder/walk.js';
 import { bytesDisk } from './file-disk.js';
 import { archive, endMark, member, pax, withChecksum } from './made-archive.js';
+import { type OpenOptions, openTar } from './opened-tar.js';
 
-async function opened(bytes: Buffer, options = {}): Promise<{ tree: Tree; problems: readonly string[] }> {
-  return openTar(bytesDisk(bytes), { signal: unhurried, ...options });
+async function opened(
+  bytes: Buffer,
+  options: OpenOptions = {},
+): Promise<{ tree: Tree; problems: readonly string[] }> {
+  return openTar(bytesDisk(bytes), options);
 }
 
 async function paths(tree: Tree): Promise<string[]> {
