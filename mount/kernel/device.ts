@@ -14,6 +14,7 @@ type Receive = (message: Buffer) => void;
 export class Device {
   readonly #descriptor: number;
   readonly #closing = new AbortController();
+  readonly #busyPoll = new BusyPoll();
   #notifying: Promise<void> = Promise.resolve();
 
   constructor(descriptor: number) {
@@ -33,9 +34,8 @@ export class Device {
    * request is handed over.
    */
   async serve(handle: (request: Request) => void): Promise<void> {
-    const busyPoll = new BusyPoll();
     const receive: Receive = (message) => {
-      busyPoll.arrived();
+      this.#busyPoll.arrived();
       handle(parseRequest(message));
     };
     if (canPoll()) await this.#repeat(() => this.#readWhenReady(receive));
@@ -47,6 +47,7 @@ export class Device {
     if (this.#closing.signal.aborted) return false;
     try {
       writeSync(this.#descriptor, message);
+      this.#busyPoll.replied();
       return true;
     } catch (error) {
       if (hasCode(error, 'ENOENT') || hasCode(error, 'ENODEV') || hasCode(error, 'EPERM')) return false;

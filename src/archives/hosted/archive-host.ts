@@ -125,7 +125,8 @@ class ServedArchive {
       if (news.kind === 'problem') problem(news.sentence);
       else progress(news.bytes);
     });
-    this.task = { disk: this.#disk.port2, told: this.#told.port2, size: archive.size, name };
+    const facts = { size: archive.size, name, descriptor: archive.passthrough };
+    this.task = { disk: this.#disk.port2, told: this.#told.port2, facts };
   }
 
   get ports(): readonly MessagePort[] {

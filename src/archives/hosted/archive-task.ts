@@ -1,4 +1,5 @@
 import { MessagePort } from 'node:worker_threads';
+import type { PortDiskFacts } from '../../disks/port/port-disk.js';
 import { fields, oneOf, text, unexpected, whole } from '../../port/fields.js';
 import type { CachePlace } from '../compressed/cache-place.js';
 import type { Compression } from '../compressed/compression.js';
@@ -14,10 +15,7 @@ export interface ArchiveCache {
 export interface ArchiveTask {
   /** Through which the archive's bytes are read (`serveDisk`). */
   readonly disk: MessagePort;
-  /** Bytes of the archive. */
-  readonly size: number;
-  /** What stands for the archive in errors. */
-  readonly name: string;
+  readonly facts: PortDiskFacts;
   /** Through which is told what is no answer: `Told`. */
   readonly told: MessagePort;
 }
@@ -40,8 +38,7 @@ export function parseArchiveTask(value: unknown): ArchiveTask {
   const from = fields(value);
   return {
     disk: portOf(from.disk),
-    size: whole(from.size, 'size'),
-    name: text(from.name, 'name'),
+    facts: factsOf(from.facts),
     told: portOf(from.told),
   };
 }
@@ -60,6 +57,15 @@ export function parseTold(value: unknown): Told {
   if (from.kind === 'problem') return { kind: 'problem', sentence: text(from.sentence, 'sentence') };
   if (from.kind === 'progress') return { kind: 'progress', bytes: whole(from.bytes, 'bytes') };
   return unexpected('kind');
+}
+
+function factsOf(value: unknown): PortDiskFacts {
+  const from = fields(value);
+  return {
+    size: whole(from.size, 'size'),
+    name: text(from.name, 'name'),
+    descriptor: from.descriptor === undefined ? undefined : whole(from.descriptor, 'descriptor'),
+  };
 }
 
 function placeOf(value: unknown): CachePlace {

@@ -8,7 +8,7 @@ const progressInterval = 500;
 
 /** What the worker runs that makes the index of one tar archive. */
 answerTask(async (data, signal) => {
-  const { disk: port, size, name, told, compression, place } = parseTarIndexTask(data);
+  const { disk: port, facts, told, compression, place } = parseTarIndexTask(data);
   let last = performance.now();
   const progress = (bytes: number): void => {
     const now = performance.now();
@@ -17,7 +17,7 @@ answerTask(async (data, signal) => {
     const news: Told = { kind: 'progress', bytes };
     told.postMessage(news);
   };
-  const value = await tarIndex(new PortDisk(port, size, name), compression, place, { signal, progress });
+  const value = await tarIndex(new PortDisk(port, facts), compression, place, { signal, progress });
   const memory = new Set(Object.values(value.columns).map(({ buffer }) => buffer));
   return { value, transfer: [...memory] };
 });

@@ -1,13 +1,12 @@
 import { randomInt } from 'node:crypto';
 import { epoch, type Time } from '../../time.js';
-import type { FileType } from '../../tree/attributes.js';
 import { type Problems, shownPath } from '../problems.js';
-import { bytesOfMap, mostPieces } from './gnu-sparse.js';
-import { cutTo, emptyColumns, extraRow, type IndexColumns, withRoom } from './index-columns.js';
+import { emptyColumns, entryColumns, folderColumns, grow, type IndexColumns, trim } from './index-columns.js';
+import { IndexNodes } from './index-nodes.js';
 import type { Member } from './member.js';
 import { lastName, memberPath } from './member-path.js';
 import { hashOfName, placeOfName } from './name-table.js';
-import { kindOfNode, typeNumber, unreadableBit } from './node-kind.js';
+import { kindOfNode } from './node-kind.js';
 
 /** What a folder is shown with that only the paths of others tell of, as `mkdir -p` would make it. */
 const impliedPermissions = 0o755;
@@ -37,16 +36,12 @@ export interface IndexParts {
  */
 export class IndexBuilder {
   readonly #columns: IndexColumns = emptyColumns();
+  readonly #nodes: IndexNodes;
   readonly #seed = randomInt(2 ** 32);
   readonly #problems: Problems;
   readonly #mostBytes: number;
-  #nodes = 0;
   #entries = 0;
   #folders = 0;
-  #textBytes = 0;
-  #extras = 0;
-  #pieces = 0;
-  #otherTimes = false;
   #place = 0;
   readonly #pending: PendingLink[] = [];
   #pendingBytes = 0;
@@ -61,26 +56,19 @@ export class IndexBuilder {
    */
   constructor(problems: Problems, mostBytes: number, expected = 0) {
     this.#problems = problems;
+    this.#nodes = new IndexNodes(this.#columns, problems);
     this.#mostBytes = mostBytes;
     this.#makeTable(tableFor(Math.min(expected, mostExpected)));
-    this.#newFolder(this.#newNode('directory', impliedPermissions, epoch), 0);
+    this.#newFolder(this.#nodes.add('directory', impliedPermissions, epoch), 0);
   }
 
   /** About the bytes that the index takes. */
   get bytes(): number {
-    const times = this.#otherTimes ? 24 : 0;
-    return (
-      this.#nodes * (46 + times) +
-      this.#entries * 29 +
-      this.#folders * 16 +
-      this.#textBytes +
-      (this.#extras * extraRow + this.#pieces * 2) * 8 +
-      this.#pendingBytes
-    );
+    return this.#nodes.bytes + this.#entries * 29 + this.#folders * 16 + this.#pendingBytes;
   }
 
   get full(): boolean {
-    return this.bytes > this.#mostBytes || this.#textBytes > 0xfff0_0000;
+    return this.bytes > this.#mostBytes || this.#nodes.textBytes > 0xfff0_0000;
   }
 
   add(member: Member): void {
@@ -103,7 +91,7 @@ export class IndexBuilder {
     }
     const { parts } = split;
     if (parts.length === 0) {
-      if (member.type === 'directory') this.#describe(0, member);
+      if (member.type === 'directory') this.#nodes.describe(0, member);
       else this.#problems.add(`${shownPath(path)} is left out: the root can only be a folder.`);
       return;
     }
@@ -127,13 +115,9 @@ export class IndexBuilder {
   finish(): IndexParts {
     this.#settleLinks();
     const columns = this.#columns;
-    trim(columns, nodeColumns, this.#nodes);
-    if (this.#otherTimes) trim(columns, timeColumns, this.#nodes);
+    this.#nodes.finish();
     trim(columns, entryColumns, this.#entries);
     trim(columns, folderColumns, this.#folders);
-    columns.text = cutTo(columns.text, this.#textBytes);
-    columns.extras = cutTo(columns.extras, this.#extras * extraRow);
-    columns.pieces = cutTo(columns.pieces, this.#pieces * 2);
     if (columns.table.length > 4 * tableFor(this.#entries)) this.#makeTable(tableFor(this.#entries));
     this.#order();
     return { columns, seed: this.#seed };
@@ -175,7 +159,7 @@ export class IndexBuilder {
     const before = entry < 0 ? -1 : (this.#columns.entryNode[entry] ?? 0);
     if (before >= 0 && this.#isDirectory(before)) {
       if (member.type === 'directory') {
-        this.#describe(before, member);
+        this.#nodes.describe(before, member);
         return;
       }
       const row = this.#columns.place[before] ?? 0;
@@ -213,8 +197,8 @@ export class IndexBuilder {
       this.#point(folder, path, from, to, entry, node);
       return;
     }
-    const node = this.#newNode('file', member.permissions, member.modified);
-    this.#fill(node, { ...member, unreadable: true, size: 0 });
+    const node = this.#nodes.add('file', member.permissions, member.modified);
+    this.#nodes.fill(node, { ...member, unreadable: true, size: 0 });
     const placed = this.#point(folder, path, from, to, entry, node);
     const pending = { entry: placed, node, path: Buffer.from(path), target: Buffer.from(member.target) };
     this.#pending.push(pending);
@@ -278,7 +262,7 @@ export class IndexBuilder {
       const node = this.#columns.entryNode[entry] ?? 0;
       return this.#isDirectory(node) ? (this.#columns.place[node] ?? 0) : -1;
     }
-    const node = this.#newNode('directory', impliedPermissions, modified);
+    const node = this.#nodes.add('directory', impliedPermissions, modified);
     this.#point(folder, path, from, to, -1, node);
     return this.#newFolder(node, folder);
   }
@@ -303,7 +287,7 @@ export class IndexBuilder {
     columns.entryFolder[added] = folder;
     columns.entryNode[added] = node;
     columns.entryNameBytes[added] = to - from;
-    columns.entryName[added] = this.#addText(path, from, to);
+    columns.entryName[added] = this.#nodes.addText(path, from, to);
     columns.folderCount[folder] = (columns.folderCount[folder] ?? 0) + 1;
     this.#linked(node, folder, 1);
     return added;
@@ -349,136 +333,9 @@ export class IndexBuilder {
       );
       return -1;
     }
-    const node = this.#newNode(type, member.permissions, member.modified);
-    this.#fill(node, member);
+    const node = this.#nodes.add(type, member.permissions, member.modified);
+    this.#nodes.fill(node, member);
     return node;
-  }
-
-  #newNode(type: FileType, permissions: number, modified: Time): number {
-    const columns = this.#columns;
-    if (this.#nodes === columns.kind.length) {
-      grow(columns, nodeColumns, this.#nodes);
-      if (this.#otherTimes) for (const name of timeColumns) setColumn(columns, name, columns.kind.length);
-    }
-    const node = this.#nodes++;
-    columns.kind[node] = (typeNumber(type) << 12) | permissions;
-    this.#setTimes(node, modified, modified, modified);
-    return node;
-  }
-
-  /** A directory that is there already gets what the member tells. */
-  #describe(node: number, member: Member): void {
-    this.#columns.kind[node] = (typeNumber('directory') << 12) | member.permissions;
-    this.#columns.extra[node] = 0;
-    this.#fill(node, member);
-  }
-
-  #fill(node: number, member: Member): void {
-    const columns = this.#columns;
-    columns.uid[node] = member.uid;
-    columns.gid[node] = member.gid;
-    this.#setTimes(node, member.modified, member.accessed, member.changed);
-    let { unreadable } = member;
-    let firstPiece = 0;
-    let pieces = 0;
-    if (member.type === 'file' || member.type === 'link') {
-      columns.size[node] = member.size;
-      columns.place[node] = member.at;
-      if (member.segments && !unreadable) {
-        firstPiece = this.#pieces;
-        pieces = this.#addPieces(member);
-        unreadable = pieces === 0;
-      }
-    } else if (member.type === 'symlink') {
-      columns.size[node] = member.target.length;
-      columns.place[node] = this.#addText(member.target, 0, member.target.length);
-    } else if (member.type === 'block' || member.type === 'character') {
-      columns.place[node] = member.device.major * 2 ** 32 + member.device.minor;
-    }
-    if (unreadable) columns.kind[node] = (columns.kind[node] ?? 0) | unreadableBit;
-    const { ownHeader, globalHeader } = member;
-    if (!ownHeader && !globalHeader && pieces === 0) return;
-    if ((this.#extras + 1) * extraRow > columns.extras.length)
-      columns.extras = withRoom(columns.extras, larger(this.#extras) * extraRow);
-    columns.extras.set(
-      [
-        ownHeader?.at ?? 0,
-        ownHeader?.size ?? 0,
-        globalHeader?.at ?? 0,
-        globalHeader?.size ?? 0,
-        firstPiece,
-        pieces,
-      ],
-      this.#extras * extraRow,
-    );
-    columns.extra[node] = ++this.#extras;
-  }
-
-  /** How many pairs were added for a sparse file; 0 where its map can't be right, or is too much. */
-  #addPieces({ path, segments = [], size }: Member): number {
-    const bytes = bytesOfMap(segments, size);
-    const tooMany = this.#pieces + segments.length / 2 + 1 > mostPieces;
-    if (Number.isNaN(bytes) || tooMany) {
-      const why = tooMany
-        ? 'there are too many pieces of sparse files'
-        : "its map of data and holes can't be right";
-      this.#problems.add(`${shownPath(path)} can't be read: ${why}.`);
-      return 0;
-    }
-    const columns = this.#columns;
-    const before = this.#pieces;
-    const most = before + segments.length / 2 + 1;
-    if (most * 2 > columns.pieces.length) columns.pieces = withRoom(columns.pieces, larger(most) * 2);
-    let archived = 0;
-    let end = -1;
-    for (let at = 0; at < segments.length; at += 2) {
-      const length = segments[at + 1] ?? 0;
-      if (length === 0) continue;
-      const touches = segments[at] === end;
-      end = (segments[at] ?? 0) + length;
-      if (touches) {
-        // Its bytes follow those before it in the archive too: they are one piece.
-        archived += length;
-        continue;
-      }
-      columns.pieces[this.#pieces * 2] = segments[at] ?? 0;
-      columns.pieces[this.#pieces * 2 + 1] = archived;
-      archived += length;
-      this.#pieces++;
-    }
-    columns.pieces[this.#pieces * 2] = size;
-    columns.pieces[this.#pieces * 2 + 1] = archived;
-    this.#pieces++;
-    return this.#pieces - before;
-  }
-
-  #setTimes(node: number, modified: Time, accessed: Time, changed: Time): void {
-    const columns = this.#columns;
-    columns.modified[node] = modified.seconds;
-    columns.modifiedNanoseconds[node] = modified.nanoseconds;
-    if (!this.#otherTimes) {
-      if (accessed === modified && changed === modified) return;
-      this.#otherTimes = true;
-      for (const name of timeColumns) setColumn(columns, name, columns.kind.length);
-      columns.accessed.set(columns.modified);
-      columns.changed.set(columns.modified);
-      columns.accessedNanoseconds.set(columns.modifiedNanoseconds);
-      columns.changedNanoseconds.set(columns.modifiedNanoseconds);
-    }
-    columns.accessed[node] = accessed.seconds;
-    columns.accessedNanoseconds[node] = accessed.nanoseconds;
-    columns.changed[node] = changed.seconds;
-    columns.changedNanoseconds[node] = changed.nanoseconds;
-  }
-
-  #addText(bytes: Uint8Array, from: number, to: number): number {
-    const columns = this.#columns;
-    const at = this.#textBytes;
-    if (at + to - from > columns.text.length) columns.text = withRoom(columns.text, larger(at + to - from));
-    const { text } = columns;
-    for (let each = from; each < to; each++) text[at + each - from] = bytes[each] ?? 0;
-    this.#textBytes = at + to - from;
-    return at;
   }
 
   /** Room for one more entry, and for finding it: the table is never more than 3/4 full. */
@@ -504,43 +361,7 @@ export class IndexBuilder {
   }
 }
 
-const nodeColumns = [
-  'kind',
-  'uid',
-  'gid',
-  'links',
-  'size',
-  'place',
-  'modified',
-  'modifiedNanoseconds',
-  'extra',
-] as const;
-const timeColumns = ['accessed', 'accessedNanoseconds', 'changed', 'changedNanoseconds'] as const;
-const entryColumns = ['entryFolder', 'entryNode', 'entryName', 'entryNameBytes'] as const;
-const folderColumns = ['folderNode', 'folderParent', 'folderFirst', 'folderCount'] as const;
-
-function setColumn<N extends keyof IndexColumns>(columns: IndexColumns, name: N, rows: number): void {
-  columns[name] = withRoom<IndexColumns[N]>(columns[name], rows);
-}
-
-function grow(columns: IndexColumns, names: ReadonlyArray<keyof IndexColumns>, rows: number): void {
-  for (const name of names) setColumn(columns, name, larger(rows));
-}
-
-function trim(columns: IndexColumns, names: ReadonlyArray<keyof IndexColumns>, rows: number): void {
-  for (const name of names) cutColumn(columns, name, rows);
-}
-
-function cutColumn<N extends keyof IndexColumns>(columns: IndexColumns, name: N, rows: number): void {
-  columns[name] = cutTo<IndexColumns[N]>(columns[name], rows);
-}
-
 /** A table for so many entries. */
 function tableFor(entries: number): number {
   return Math.max(64, 2 ** Math.ceil(Math.log2((entries + 1) * 1.5)));
-}
-
-/** Room to grow into: what is not written to yet takes no memory. */
-function larger(rows: number): number {
-  return Math.max(64, rows * 2);
 }

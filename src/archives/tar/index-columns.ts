@@ -47,7 +47,8 @@ export interface IndexColumns {
   text: Uint8Array;
 }
 
-export const columnNames = [
+/** The columns that have a row for each node. */
+export const nodeColumns = [
   'kind',
   'uid',
   'gid',
@@ -56,21 +57,38 @@ export const columnNames = [
   'place',
   'modified',
   'modifiedNanoseconds',
+  'extra',
+] as const satisfies ReadonlyArray<keyof IndexColumns>;
+
+/** As well, or empty. */
+export const timeColumns = [
   'accessed',
   'accessedNanoseconds',
   'changed',
   'changedNanoseconds',
-  'extra',
-  'extras',
-  'pieces',
+] as const satisfies ReadonlyArray<keyof IndexColumns>;
+
+export const folderColumns = [
   'folderNode',
   'folderParent',
   'folderFirst',
   'folderCount',
+] as const satisfies ReadonlyArray<keyof IndexColumns>;
+
+export const entryColumns = [
   'entryFolder',
   'entryNode',
   'entryName',
   'entryNameBytes',
+] as const satisfies ReadonlyArray<keyof IndexColumns>;
+
+export const columnNames = [
+  ...nodeColumns,
+  ...timeColumns,
+  'extras',
+  'pieces',
+  ...folderColumns,
+  ...entryColumns,
   'order',
   'table',
   'text',
@@ -150,4 +168,28 @@ export function sameColumn(column: Column, value: unknown): Column | undefined {
   if (column instanceof Uint16Array) return value instanceof Uint16Array ? value : undefined;
   if (column instanceof Uint32Array) return value instanceof Uint32Array ? value : undefined;
   return value instanceof Float64Array ? value : undefined;
+}
+
+/** Room to grow into: what is not written to yet takes no memory. */
+export function larger(rows: number): number {
+  return Math.max(64, rows * 2);
+}
+
+/** Makes room for more rows in columns that have `rows` of them. */
+export function grow(columns: IndexColumns, names: ReadonlyArray<keyof IndexColumns>, rows: number): void {
+  for (const name of names) setColumn(columns, name, larger(rows));
+}
+
+/** Gives a column room for `rows`, which are more than it has. */
+export function setColumn<N extends keyof IndexColumns>(columns: IndexColumns, name: N, rows: number): void {
+  columns[name] = withRoom<IndexColumns[N]>(columns[name], rows);
+}
+
+/** Lets go of the room behind so many rows. */
+export function trim(columns: IndexColumns, names: ReadonlyArray<keyof IndexColumns>, rows: number): void {
+  for (const name of names) cutColumn(columns, name, rows);
+}
+
+function cutColumn<N extends keyof IndexColumns>(columns: IndexColumns, name: N, rows: number): void {
+  columns[name] = cutTo<IndexColumns[N]>(columns[name], rows);
 }

@@ -3,13 +3,13 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { endianness } from 'node:os';
 import { fields, items, text, unexpected, whole } from '../../port/fields.js';
 import type { IndexParts } from './index-builder.js';
-import { columnNames, emptyColumns, type IndexColumns, sameColumn, withRoom } from './index-columns.js';
+import { columnNames, emptyColumns, type IndexColumns, sameColumn, setColumn } from './index-columns.js';
 
 /**
  * An index in a file, so that an archive need not be gone through again: a line that says what it is, a line of JSON
  * (`Head`), the columns one after the other as they lie in memory, and 32 bytes: SHA-256 of all before.
  */
-const firstLine = `stillfs tar index 1 ${endianness()}\n`;
+const firstLine = `stillfs tar index 2 ${endianness()}\n`;
 const checksumBytes = 32;
 const mostHeadBytes = 1 << 20;
 /** Bytes that are read, hashed and written at a time. */
@@ -90,7 +90,7 @@ async function read(file: FileHandle, identity: string, signal: AbortSignal): Pr
   for (const [index, name] of columnNames.entries()) {
     const rows = head.rows[index] ?? 0;
     if (rows * columns[name].BYTES_PER_ELEMENT > size - at) return undefined;
-    makeRoom(columns, name, rows);
+    setColumn(columns, name, rows);
     const bytes = bytesOf(columns[name]);
     if (!(await readAll(file, at, bytes, signal, (part) => hash.update(part)))) return undefined;
     at += bytes.length;
@@ -120,10 +120,6 @@ export function parseIndex(value: unknown): KeptIndex {
 
 function takeColumn<N extends keyof IndexColumns>(columns: IndexColumns, name: N, value: unknown): void {
   columns[name] = sameColumn<IndexColumns[N]>(columns[name], value) ?? unexpected(name);
-}
-
-function makeRoom<N extends keyof IndexColumns>(columns: IndexColumns, name: N, rows: number): void {
-  columns[name] = withRoom<IndexColumns[N]>(columns[name], rows);
 }
 
 function headOf(bytes: Buffer): Head | undefined {

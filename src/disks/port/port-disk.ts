@@ -2,6 +2,7 @@ import type { MessagePort } from 'node:worker_threads';
 import { StillError } from '../../errors.js';
 import type { Extent } from '../../extents.js';
 import { errorOf } from '../../port/failure.js';
+import { readCached } from '../../posix/read-cached.js';
 import type { Disk } from '../disk.js';
 import { mustLieWithin } from '../disk-range.js';
 import { type DiskAnswer, type DiskRequest, parseDiskAnswer } from './messages.js';
@@ -15,32 +16,49 @@ interface Waiting {
   readonly settle: (answer: DiskAnswer) => void;
 }
 
+/** What a thread is told of a disk that another one serves, beside the port. */
+export interface PortDiskFacts {
+  /** Bytes. */
+  readonly size: number;
+  /** What stands for the disk in errors. */
+  readonly name: string;
+  /**
+   * The disk's own descriptor (`Disk.passthrough`), which stays open as long as this thread lives. Only what the page
+   * cache holds is read by it, without any wait.
+   */
+  readonly descriptor: number | undefined;
+}
+
 /**
- * A disk that another thread of this program serves (`serveDisk`): whoever parses what a guest wrote holds no
- * descriptor of its own, and a store that hangs holds no more of the thread pool than the store's queue depth.
+ * A disk that another thread of this program serves (`serveDisk`): a store that hangs holds no more of the thread pool
+ * than the store's queue depth, whichever thread reads.
  */
 export class PortDisk implements Disk {
   readonly size: number;
   readonly #port: MessagePort;
   readonly #name: string;
+  readonly #descriptor: number | undefined;
   readonly #waiting = new Map<number, Waiting>();
   readonly #memory: ArrayBuffer[] = [];
   #memoryKept = 0;
   #lastId = 0;
   #closed = false;
 
-  /** `name` stands for the disk in errors. */
-  constructor(port: MessagePort, size: number, name: string) {
+  constructor(port: MessagePort, { size, name, descriptor }: PortDiskFacts) {
     this.#port = port;
     this.size = size;
     this.#name = name;
+    this.#descriptor = descriptor;
     port.on('message', (message: unknown) => this.#receive(message));
     port.on('close', () => this.#end(new StillError('EIO', `${name} is not served any more`)));
   }
 
   async read(offset: number, target: Uint8Array, signal?: AbortSignal): Promise<void> {
     mustLieWithin(this, this.#name, offset, target.length);
-    for (let done = 0; done < target.length; ) {
+    signal?.throwIfAborted();
+    if (this.#closed) throw new StillError('EBADF', `${this.#name} is closed`);
+    const cached = this.#descriptor === undefined ? 0 : readCached(this.#descriptor, offset, target);
+    for (let done = cached; done < target.length; ) {
       const part = target.subarray(done, done + mostReadBytes);
       await this.#read(offset + done, part, signal);
       done += part.length;

@@ -97,12 +97,16 @@ export function parseNames(value: unknown): Name[] {
   return items(value, 'names').map((name) => bytesOnly(name, 'name'));
 }
 
-export function parseOpened(value: unknown): Opened {
+/** A file that was opened at the other end: by a handle there, or as its whole content, which never changes. */
+export type RemoteFile =
+  | { readonly cache: Opened['cache']; readonly handle: number }
+  | { readonly cache: Opened['cache']; readonly content: Uint8Array };
+
+export function parseOpened(value: unknown): RemoteFile {
   const from = fields(value);
-  return {
-    handle: whole(from.handle, 'handle'),
-    cache: oneOf(['keep', 'refresh', 'direct'], from.cache, 'cache'),
-  };
+  const cache = oneOf(['keep', 'refresh', 'direct'], from.cache, 'cache');
+  if (from.content !== undefined) return { cache, content: parseBytes(from.content) };
+  return { cache, handle: whole(from.handle, 'handle') };
 }
 
 /** How many bytes were read, and the memory that begins with them. */

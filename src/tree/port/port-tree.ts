@@ -34,6 +34,8 @@ export class PortTree implements Tree {
   /** Requests that nobody waits for any more, until they are answered. */
   readonly #abandoned = new Map<number, Late>();
   readonly #listeners = new Set<(change: Change) => void>();
+  readonly #files = new Map<number, parse.RemoteFile>();
+  #lastHandle = 0;
   readonly #memory: ArrayBuffer[] = [];
   #memoryKept = 0;
   #lastId = 0;
@@ -131,15 +133,30 @@ export class PortTree implements Tree {
   async open(inode: Inode, access: Access, signal: AbortSignal): Promise<Opened> {
     const releaseLate = (value: unknown): void => {
       // Nobody can be told of a failure to close what nobody has opened.
-      this.release(parse.parseOpened(value).handle).catch(() => undefined);
+      this.#letGo(parse.parseOpened(value)).catch(() => undefined);
     };
-    return parse.parseOpened(await this.#ask({ operation: 'open', inode, access }, signal, [], releaseLate));
+    const request: Request = { operation: 'open', inode, access };
+    const file = parse.parseOpened(await this.#ask(request, signal, [], releaseLate));
+    this.#files.set(++this.#lastHandle, file);
+    return { handle: this.#lastHandle, cache: file.cache };
   }
 
   async read(handle: number, offset: number, target: Uint8Array, signal: AbortSignal): Promise<number> {
+    const file = this.#file(handle);
+    if ('content' in file) {
+      const bytes = file.content.subarray(offset, offset + target.byteLength);
+      target.set(bytes);
+      return bytes.length;
+    }
     const length = target.byteLength;
     const memory = this.#takeMemory(length);
-    const request: Request = { operation: 'read', handle, offset, length, ...(memory && { memory }) };
+    const request: Request = {
+      operation: 'read',
+      handle: file.handle,
+      offset,
+      length,
+      ...(memory && { memory }),
+    };
     const answer = await this.#ask(request, signal, memory ? [memory] : [], (value) =>
       this.#keepMemory(parse.parseRead(value, length).memory),
     );
@@ -150,7 +167,9 @@ export class PortTree implements Tree {
   }
 
   async release(handle: number): Promise<void> {
-    await this.#ask({ operation: 'release', handle }, undefined);
+    const file = this.#file(handle);
+    this.#files.delete(handle);
+    await this.#letGo(file);
   }
 
   close(): Promise<void> {
@@ -172,24 +191,29 @@ export class PortTree implements Tree {
   #offer(operation: OptionalOperation): void {
     switch (operation) {
       case 'seek':
-        this.seek = async (handle, offset, wanted, signal) =>
-          parse.parseWhole(await this.#ask({ operation, handle, offset, wanted }, signal));
+        this.seek = async (handle, offset, wanted, signal) => {
+          const file = this.#file(handle);
+          if ('content' in file) return seekContent(file.content.length, offset, wanted);
+          const request: Request = { operation, handle: file.handle, offset, wanted };
+          return parse.parseWhole(await this.#ask(request, signal));
+        };
         return;
       case 'write':
         this.write = async (handle, offset, bytes, signal) => {
           // In memory of its own: sending a view would copy all the memory that it is a view of.
           const own = new Uint8Array(bytes);
-          await this.#change({ operation, handle, offset, bytes: own }, signal, [own.buffer]);
+          const at = { handle: this.#remote(handle), offset };
+          await this.#change({ operation, ...at, bytes: own }, signal, [own.buffer]);
         };
         return;
       case 'discard':
         this.discard = async (handle, offset, length, signal) => {
-          await this.#change({ operation, handle, offset, length }, signal);
+          await this.#change({ operation, handle: this.#remote(handle), offset, length }, signal);
         };
         return;
       case 'sync':
         this.sync = async (handle, signal) => {
-          await this.#ask({ operation, handle }, signal);
+          await this.#ask({ operation, handle: this.#remote(handle) }, signal);
         };
         return;
       case 'mkdir':
@@ -219,6 +243,23 @@ export class PortTree implements Tree {
         this.watch = (listener) => this.#watch(listener);
         return;
     }
+  }
+
+  #file(handle: number): parse.RemoteFile {
+    const file = this.#files.get(handle);
+    if (file) return file;
+    throw new StillError('EBADF', `handle ${handle} of a hosted tree is not open`);
+  }
+
+  #remote(handle: number): number {
+    const file = this.#file(handle);
+    if ('handle' in file) return file.handle;
+    throw new StillError('EROFS', 'a file that never changes can not be changed');
+  }
+
+  /** Lets go of a file at the other end, if it is open there. */
+  async #letGo(file: parse.RemoteFile): Promise<void> {
+    if ('handle' in file) await this.#ask({ operation: 'release', handle: file.handle }, undefined);
   }
 
   #watch(listener: (change: Change) => void): () => void {
@@ -317,4 +358,10 @@ export class PortTree implements Tree {
     this.#memory.push(memory);
     this.#memoryKept += memory.byteLength;
   }
+}
+
+/** Where data or the end is in a file without holes, as lseek(2) has it. */
+function seekContent(size: number, offset: number, wanted: 'data' | 'hole'): number {
+  if (offset >= size) throw new StillError('ENXIO', `${offset} is beyond the end of a file of ${size}`);
+  return wanted === 'data' ? offset : size;
 }

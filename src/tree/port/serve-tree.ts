@@ -2,7 +2,7 @@ import { type MessagePort, parentPort } from 'node:worker_threads';
 import { StillError } from '../../errors.js';
 import { failureOf } from '../../port/failure.js';
 import type { Inode } from '../attributes.js';
-import type { Tree } from '../tree.js';
+import type { Opened, Tree } from '../tree.js';
 import { optionalOperations, type Request, type ToClient, type ToServer } from './messages.js';
 import { parseToServer } from './parse.js';
 
@@ -60,6 +60,9 @@ export async function serveHosted(
     port.off('message', receive);
   }
 }
+
+/** Files of up to so many bytes are given as a whole when they are opened. */
+const mostWhole = 128 * 1024;
 
 /** An answer that tells of inodes, as long as it is not known to have arrived. */
 interface Telling {
@@ -153,7 +156,7 @@ class ServedTree {
       case 'xattrs':
         return { value: await tree.xattrs(request.inode, signal) };
       case 'open':
-        return { value: withoutDescriptor(await tree.open(request.inode, request.access, signal)) };
+        return this.#open(await tree.open(request.inode, request.access, signal), request.inode, signal);
       case 'read': {
         const memory = request.memory ?? new ArrayBuffer(request.length);
         const target = new Uint8Array(memory, 0, request.length);
@@ -197,6 +200,28 @@ class ServedTree {
       case 'close':
         await this.#letGo();
         return nothing;
+    }
+  }
+
+  /** A small file that never changes goes over as a whole: it takes one way there and back, and not one for each call. */
+  async #open(opened: Opened, inode: Inode, signal: AbortSignal): Promise<Performed> {
+    const plain = { value: withoutDescriptor(opened) };
+    if (opened.cache !== 'keep') return plain;
+    try {
+      const { size, allocated } = await this.#tree.attributes(inode, signal);
+      const hasHoles = allocated < size;
+      if (size > mostWhole || hasHoles) return plain;
+      const content = new Uint8Array(new ArrayBuffer(size));
+      if ((await this.#tree.read(opened.handle, 0, content, signal)) < size) return plain;
+      await this.#tree.release(opened.handle);
+      return { value: { cache: opened.cache, content }, transferred: [content.buffer] };
+    } catch (error) {
+      if (signal.aborted) {
+        await this.#tree.release(opened.handle);
+        throw error;
+      }
+      // Who reads the file will be told.
+      return plain;
     }
   }
 
