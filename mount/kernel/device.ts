@@ -1,6 +1,6 @@
 import { close, read, write, writeSync } from 'node:fs';
+import { BusyPoll } from '../../src/busy-poll.js';
 import { hasCode } from '../../src/errors.js';
-import { BusyPoll } from './busy-poll.js';
 import { canPoll, readPolled } from './polled-descriptor.js';
 import { largestWrite } from './protocol/init.js';
 import { parseRequest, type Request, requestRoom } from './protocol/request.js';
@@ -8,13 +8,16 @@ import { parseRequest, type Request, requestRoom } from './protocol/request.js';
 /** The kernel refuses reads of /dev/fuse with less room than its largest WRITE and that one's headers take. */
 const requestBytes = requestRoom + largestWrite;
 
+/** A reader asks again within this time, milliseconds. */
+const mostIdle = 0.1;
+
 type Receive = (message: Buffer) => void;
 
 /** A descriptor of /dev/fuse: requests out, replies and notifications in. */
 export class Device {
   readonly #descriptor: number;
   readonly #closing = new AbortController();
-  readonly #busyPoll = new BusyPoll();
+  readonly #busyPoll = new BusyPoll(mostIdle);
   #notifying: Promise<void> = Promise.resolve();
 
   constructor(descriptor: number) {

@@ -1,4 +1,5 @@
 import type { MessagePort, Transferable, Worker } from 'node:worker_threads';
+import { BusyPoll } from '../../busy-poll.js';
 import { StillError } from '../../errors.js';
 import type { Name } from '../../name.js';
 import { errorOf } from '../../port/failure.js';
@@ -7,6 +8,8 @@ import type { Access, Capacity, Change, Entry, Found, Opened, Tree } from '../tr
 import type { OptionalOperation, Request, ToClient, ToServer } from './messages.js';
 import * as parse from './parse.js';
 
+/** What an answer takes that needs no work to speak of, milliseconds. */
+const mostAnswerTime = 0.2;
 /** The memory that is kept for reads to come, bytes. */
 const keptMemory = 8 * 1024 * 1024;
 
@@ -30,6 +33,7 @@ const drop: Late = () => undefined;
  */
 export class PortTree implements Tree {
   readonly #port: MessagePort | Worker;
+  readonly #busyPoll = new BusyPoll(mostAnswerTime);
   readonly #waiting = new Map<number, Waiting>();
   /** Requests that nobody waits for any more, until they are answered. */
   readonly #abandoned = new Map<number, Late>();
@@ -326,6 +330,7 @@ export class PortTree implements Tree {
     if (this.#broken) throw this.#broken;
     const id = ++this.#lastId;
     this.#send({ kind: 'request', id, received: this.#received, request }, transferred);
+    this.#busyPoll.awaiting();
     return id;
   }
 

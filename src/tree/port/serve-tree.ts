@@ -1,4 +1,5 @@
 import { type MessagePort, parentPort } from 'node:worker_threads';
+import { BusyPoll } from '../../busy-poll.js';
 import { StillError } from '../../errors.js';
 import { failureOf } from '../../port/failure.js';
 import type { Inode } from '../attributes.js';
@@ -61,6 +62,8 @@ export async function serveHosted(
   }
 }
 
+/** Who reads file after file asks again within this time, milliseconds. */
+const mostIdle = 0.2;
 /** Files of up to so many bytes are given as a whole when they are opened. */
 const mostWhole = 128 * 1024;
 
@@ -73,6 +76,7 @@ interface Telling {
 class ServedTree {
   readonly #tree: Tree;
   readonly #port: MessagePort;
+  readonly #busyPoll = new BusyPoll(mostIdle);
   readonly #underWay = new Map<number, AbortController>();
   /** In the order in which they were sent. */
   #telling: Telling[] = [];
@@ -88,6 +92,7 @@ class ServedTree {
   receive(message: ToServer): void {
     switch (message.kind) {
       case 'request':
+        this.#busyPoll.arrived();
         this.#arrived(message.received);
         void this.#answer(message.id, message.request);
         return;
@@ -131,6 +136,7 @@ class ServedTree {
     } catch (error) {
       send(this.#port, { kind: 'failure', id, number: ++this.#answers, failure: failureOf(error) });
     } finally {
+      this.#busyPoll.replied();
       this.#underWay.delete(id);
     }
   }
