@@ -212,7 +212,8 @@ class ServedTree {
   /** A small file that never changes goes over as a whole: it takes one way there and back, and not one for each call. */
   async #open(opened: Opened, inode: Inode, signal: AbortSignal): Promise<Performed> {
     const plain = { value: withoutDescriptor(opened) };
-    if (opened.cache !== 'keep') return plain;
+    // A tree that tells of changes may tell of one in this file.
+    if (opened.cache !== 'keep' || this.#tree.watch) return plain;
     try {
       const { size, allocated } = await this.#tree.attributes(inode, signal);
       const hasHoles = allocated < size;
