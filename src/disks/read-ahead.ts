@@ -1,3 +1,5 @@
+import { giveLargePiece, largePieceBytes, takeLargePiece } from './large-pieces.js';
+
 /** Bytes that are read ahead at most, and how many at a time. */
 export interface ReadAheadBounds {
   readonly windowBytes: number;
@@ -16,6 +18,8 @@ type Read = (offset: number, target: Uint8Array, signal?: AbortSignal) => Promis
 
 interface Piece {
   readonly from: number;
+  readonly memory: Buffer;
+  /** As much of the memory as is read. */
   readonly bytes: Uint8Array;
   /** False: it could not be read; whoever wants it learns why by reading it. */
   there: Promise<boolean>;
@@ -32,8 +36,6 @@ export class ReadAhead {
   readonly #size: number;
   readonly #bounds: ReadAheadBounds;
   #pieces: Piece[] = [];
-  /** Memory of pieces that were read through: used again, or a disk's reading would leave its own size to the garbage collector. */
-  #spare: Uint8Array[] = [];
   #readers = 0;
   #abort = new AbortController();
   /** Where the next read begins if it goes on, and how many bytes were read in one go up to there. */
@@ -58,17 +60,28 @@ export class ReadAhead {
 
   /** Forgets what was read ahead. */
   drop(): void {
+    this.#forget(0);
+  }
+
+  /** `idle`: how many of the readers are known not to look at what was read ahead. */
+  #forget(idle: number): void {
     if (this.#pieces.length === 0) return;
     this.#abort.abort(new Error('nobody reads on'));
     this.#abort = new AbortController();
+    for (const piece of this.#pieces) this.#give(piece, idle);
     this.#pieces = [];
+  }
+
+  /** Lets memory be used again, unless somebody reads from it, or it may still be written to. */
+  #give({ settled, memory }: Piece, idle: number): void {
+    if (settled && this.#readers <= idle && memory.length === largePieceBytes) giveLargePiece(memory);
   }
 
   async #readOn(offset: number, target: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
     const end = offset + target.byteLength;
     if (offset === this.#next) this.#run += target.byteLength;
     else {
-      this.drop();
+      this.#forget(1);
       this.#run = target.byteLength;
     }
     this.#next = end;
@@ -89,11 +102,7 @@ export class ReadAhead {
   #goAhead(from: number): void {
     const { windowBytes, pieceBytes } = this.#bounds;
     const isAhead = (piece: Piece): boolean => piece.from + piece.bytes.byteLength > from;
-    for (const piece of this.#pieces) {
-      // Another reader may still look at it.
-      if (!isAhead(piece) && piece.settled && this.#readers === 1 && piece.bytes.byteLength === pieceBytes)
-        this.#spare.push(piece.bytes);
-    }
+    for (const piece of this.#pieces) if (!isAhead(piece)) this.#give(piece, 1);
     const pieces = this.#pieces.filter(isAhead);
     const last = pieces.at(-1);
     let at = last ? last.from + last.bytes.byteLength : from;
@@ -105,9 +114,11 @@ export class ReadAhead {
   }
 
   #begin(from: number, length: number): Piece {
-    const memory = this.#spare.pop() ?? new Uint8Array(this.#bounds.pieceBytes);
+    const { pieceBytes } = this.#bounds;
+    const memory = pieceBytes === largePieceBytes ? takeLargePiece() : Buffer.allocUnsafeSlow(pieceBytes);
     const piece: Piece = {
       from,
+      memory,
       bytes: memory.subarray(0, length),
       there: Promise.resolve(false),
       settled: false,

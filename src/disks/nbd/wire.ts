@@ -1,10 +1,9 @@
 import type { Socket } from 'node:net';
 import { StillError } from '../../errors.js';
+import { giveLargePiece, takeLargePiece } from '../large-pieces.js';
 import type { Dialler } from './address.js';
 import { Inbox } from './inbox.js';
 
-/** Of one read from a socket: as much as a large request, for each read costs a way through the event loop. */
-const bufferBytes = 1024 * 1024;
 /** How long a server may take to close a connection after a farewell. */
 const farewellMilliseconds = 1000;
 
@@ -33,7 +32,8 @@ export class Wire {
   static async open(dialler: Dialler, held: boolean, signal: AbortSignal): Promise<Wire> {
     signal.throwIfAborted();
     const wire = new Wire(dialler.name, held);
-    const buffer = Buffer.allocUnsafeSlow(bufferBytes);
+    // As much as a large request: each read from a socket costs a way through the event loop.
+    const buffer = takeLargePiece();
     const callback = (length: number): boolean => {
       wire.#receive(buffer.subarray(0, length));
       return true;
@@ -54,6 +54,7 @@ export class Wire {
         },
       );
     });
+    socket.once('close', () => giveLargePiece(buffer));
     wire.#attach(socket);
     return wire;
   }
