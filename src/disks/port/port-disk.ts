@@ -2,6 +2,7 @@ import type { MessagePort } from 'node:worker_threads';
 import { StillError } from '../../errors.js';
 import type { Extent } from '../../extents.js';
 import { errorOf } from '../../port/failure.js';
+import { SpareMemory } from '../../port/spare-memory.js';
 import { readCached } from '../../posix/read-cached.js';
 import type { Disk } from '../disk.js';
 import { mustLieWithin } from '../disk-range.js';
@@ -39,8 +40,7 @@ export class PortDisk implements Disk {
   readonly #name: string;
   readonly #descriptor: number | undefined;
   readonly #waiting = new Map<number, Waiting>();
-  readonly #memory: ArrayBuffer[] = [];
-  #memoryKept = 0;
+  readonly #memory = new SpareMemory(keptMemory);
   #lastId = 0;
   #closed = false;
 
@@ -79,7 +79,7 @@ export class PortDisk implements Disk {
 
   async #read(offset: number, target: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
     const { length } = target;
-    const memory = this.#takeMemory(length);
+    const memory = this.#memory.take(length);
     const id = ++this.#lastId;
     const answer = await this.#ask({ kind: 'read', id, offset, length, memory }, length, signal);
     if (answer.kind !== 'read') return;
@@ -124,20 +124,10 @@ export class PortDisk implements Disk {
     const failure = { kind: 'error', code: reason.code, message: reason.message } as const;
     for (const [id, { settle }] of this.#waiting) settle({ kind: 'failure', id, failure });
     this.#waiting.clear();
-    this.#memory.length = 0;
-  }
-
-  #takeMemory(length: number): ArrayBuffer | undefined {
-    const at = this.#memory.findLastIndex(({ byteLength }) => byteLength >= length);
-    if (at === -1) return undefined;
-    const [memory] = this.#memory.splice(at, 1);
-    this.#memoryKept -= memory?.byteLength ?? 0;
-    return memory;
+    this.#memory.clear();
   }
 
   #keepMemory(memory: ArrayBuffer): void {
-    if (this.#closed || this.#memoryKept + memory.byteLength > keptMemory) return;
-    this.#memory.push(memory);
-    this.#memoryKept += memory.byteLength;
+    if (!this.#closed) this.#memory.keep(memory);
   }
 }

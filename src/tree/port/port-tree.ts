@@ -3,6 +3,7 @@ import { BusyPoll } from '../../busy-poll.js';
 import { StillError } from '../../errors.js';
 import type { Name } from '../../name.js';
 import { errorOf } from '../../port/failure.js';
+import { SpareMemory } from '../../port/spare-memory.js';
 import type { Attributes, Inode } from '../attributes.js';
 import type { Access, Capacity, Change, Entry, Found, Opened, Tree } from '../tree.js';
 import type { OptionalOperation, Request, ToClient, ToServer } from './messages.js';
@@ -40,8 +41,7 @@ export class PortTree implements Tree {
   readonly #listeners = new Set<(change: Change) => void>();
   readonly #files = new Map<number, parse.RemoteFile>();
   #lastHandle = 0;
-  readonly #memory: ArrayBuffer[] = [];
-  #memoryKept = 0;
+  readonly #memory = new SpareMemory(keptMemory);
   #lastId = 0;
   #received = 0;
   #broken: StillError | undefined;
@@ -107,7 +107,7 @@ export class PortTree implements Tree {
     for (const waiting of this.#waiting.values()) waiting.reject(reason);
     this.#waiting.clear();
     this.#abandoned.clear();
-    this.#memory.length = 0;
+    this.#memory.clear();
   }
 
   async lookup(folder: Inode, name: Name, signal: AbortSignal): Promise<Found> {
@@ -153,7 +153,7 @@ export class PortTree implements Tree {
       return bytes.length;
     }
     const length = target.byteLength;
-    const memory = this.#takeMemory(length);
+    const memory = this.#memory.take(length);
     const request: Request = {
       operation: 'read',
       handle: file.handle,
@@ -350,18 +350,8 @@ export class PortTree implements Tree {
     this.#port.postMessage(message, transferred);
   }
 
-  #takeMemory(length: number): ArrayBuffer | undefined {
-    const at = this.#memory.findLastIndex(({ byteLength }) => byteLength >= length);
-    if (at === -1) return undefined;
-    const [memory] = this.#memory.splice(at, 1);
-    this.#memoryKept -= memory?.byteLength ?? 0;
-    return memory;
-  }
-
   #keepMemory(memory: ArrayBuffer): void {
-    if (this.#broken || this.#memoryKept + memory.byteLength > keptMemory) return;
-    this.#memory.push(memory);
-    this.#memoryKept += memory.byteLength;
+    if (!this.#broken) this.#memory.keep(memory);
   }
 }
 
