@@ -1,4 +1,5 @@
 import { messageOf, StillError } from '../errors.js';
+import { joinSignals } from '../joined-signal.js';
 import type { Logger } from '../log.js';
 import type { Snapshot, SnapshotName } from './guest.js';
 
@@ -60,8 +61,9 @@ export class OpenSnapshots<Taken extends Snapshot> {
     const deadline = new AbortController();
     const late = `guest ${guest} gave no snapshot within ${this.#takeMilliseconds} ms`;
     const timer = setTimeout(() => deadline.abort(new StillError('ETIMEDOUT', late)), this.#takeMilliseconds);
+    const joined = joinSignals(signal, deadline.signal, this.#closing.signal);
     try {
-      const snapshot = await taking(AbortSignal.any([signal, deadline.signal, this.#closing.signal]));
+      const snapshot = await taking(joined.signal);
       this.#all = [snapshot];
       this.tell(snapshot);
       return snapshot;
@@ -69,6 +71,7 @@ export class OpenSnapshots<Taken extends Snapshot> {
       this.#log.warn({ guest, snapshot: name.folder }, `no snapshot was taken: ${messageOf(error)}`);
       throw error;
     } finally {
+      joined.part();
       clearTimeout(timer);
       this.#busy = undefined;
     }

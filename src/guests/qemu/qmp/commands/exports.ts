@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { joinSignals } from '../../../../joined-signal.js';
 import type { CommandOptions, QmpConnection } from '../connection.js';
 
 const blockExport = z
@@ -55,16 +56,20 @@ export async function deleteExport(
   options: CommandOptions = {},
 ): Promise<void> {
   const refused = new AbortController();
-  const signal = options.signal ? AbortSignal.any([options.signal, refused.signal]) : refused.signal;
+  const { signal, part } = joinSignals(refused.signal, ...(options.signal ? [options.signal] : []));
   const gone = connection.waitFor('BLOCK_EXPORT_DELETED', ({ data }) => data.id === id, {
     ...options,
     signal,
   });
   try {
-    await connection.execute('block-export-del', { id, mode }, z.unknown(), options);
-  } catch (error) {
-    refused.abort(error);
-    throw error;
+    try {
+      await connection.execute('block-export-del', { id, mode }, z.unknown(), options);
+    } catch (error) {
+      refused.abort(error);
+      throw error;
+    }
+    await gone;
+  } finally {
+    part();
   }
-  await gone;
 }
