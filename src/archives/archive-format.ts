@@ -1,18 +1,32 @@
-import { type Compression, compressionOfTar } from './compressed/compression.js';
+import type { Compression } from './compressed/compression.js';
 
 /** What a container's files can be kept in, in one file. */
 export type ArchiveFormat =
   | { readonly kind: 'tar'; readonly compression: Compression }
   | { readonly kind: 'squashfs' };
 
-/** The archive that a file's name tells of: its content, which a guest may have chosen, says nothing. */
-export function archiveFormatOf(name: string): ArchiveFormat | undefined {
-  if (/\.(sqfs|squashfs)$/.test(name)) return { kind: 'squashfs' };
-  const compression = compressionOfTar(name);
-  return compression && { kind: 'tar', compression };
-}
+const tar = (compression: Compression): ArchiveFormat => ({ kind: 'tar', compression });
 
-/** A tar archive's name without what tells its format. */
-export function archiveStem(name: string): string {
-  return name.replace(/\.(sqfs|squashfs|tar(\.[a-z0-9]+)?|t[a-z]+2?)$/, '');
+const endings: ReadonlyArray<readonly [RegExp, ArchiveFormat]> = [
+  [/\.tar$/, tar('none')],
+  [/\.(tar\.gz|tgz)$/, tar('gzip')],
+  [/\.(tar\.zst|tzst)$/, tar('zstd')],
+  [/\.(tar\.xz|txz)$/, tar('xz')],
+  [/\.(tar\.bz2|tbz2?)$/, tar('bzip2')],
+  [/\.tar\.lz4$/, tar('lz4')],
+  [/\.(sqfs|squashfs)$/, { kind: 'squashfs' }],
+];
+
+/**
+ * The archive that a file's name tells of, and the name without its ending; undefined: it is none. Its content says
+ * nothing: a guest may have chosen it.
+ */
+export function archiveOfFileName(
+  name: string,
+): { readonly stem: string; readonly format: ArchiveFormat } | undefined {
+  for (const [ending, format] of endings) {
+    const at = name.search(ending);
+    if (at !== -1) return { stem: name.slice(0, at), format };
+  }
+  return undefined;
 }

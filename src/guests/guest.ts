@@ -1,7 +1,7 @@
 import type { Disk } from '../disks/disk.js';
 import type { Name } from '../name.js';
 import type { Time } from '../time.js';
-import type { Tree } from '../tree/tree.js';
+import type { OpenTree } from '../tree/tree.js';
 
 /** A guest that runs, or could: its snapshots are taken and ended here. */
 export interface GuestSource {
@@ -76,8 +76,8 @@ export interface Snapshot {
   /** The guest's configuration files as they were then. */
   readonly files: readonly GuestFile[];
   readonly disks: readonly SnapshotDisk[];
-  /** A container's own tree, which the caller closes. `problem` is called with each sentence about what of it can't be shown. */
-  readonly rootfs?: (signal: AbortSignal, problem: (sentence: string) => void) => Promise<Tree>;
+  /** A container's own tree. */
+  readonly rootfs?: OpenTree;
   /** What can't be shown and why, one sentence each: the same array as long as they are the same. */
   readonly problems: readonly string[];
 

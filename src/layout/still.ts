@@ -1,6 +1,6 @@
 import type { Disk } from '../disks/disk.js';
 import { isEntryName, type Name, nameToText } from '../name.js';
-import type { Tree } from '../tree/tree.js';
+import type { OpenTree } from '../tree/tree.js';
 
 /** Names in a still's folder that the layout has for itself. */
 const layoutNames: readonly string[] = ['disks', 'changes', 'rootfs', 'files', 'PROBLEM.txt'];
@@ -13,9 +13,6 @@ export interface StillDisk {
   open(signal: AbortSignal): Promise<Disk>;
 }
 
-/** Opens a guest's own tree; `problem` is called, then or later, with what of it can't be shown. The caller closes the tree. */
-export type OpenRootfs = (signal: AbortSignal, problem: (sentence: string) => void) => Promise<Tree>;
-
 /** What a backup or a snapshot gives to be shown. */
 export interface StillParts<File extends { readonly name: Name }> {
   /** The path of its folder's node. */
@@ -24,7 +21,7 @@ export interface StillParts<File extends { readonly name: Name }> {
   readonly key: string;
   readonly files: readonly File[];
   readonly disks: readonly StillDisk[];
-  readonly rootfs?: OpenRootfs | undefined;
+  readonly rootfs?: OpenTree | undefined;
   /** What its maker knows to be wrong at present. */
   readonly problems: () => readonly string[];
   /** Names of its folder, beside those that every still's has, that are not for its files. */
@@ -37,7 +34,7 @@ export class Still<File extends { readonly name: Name } = { readonly name: Name 
   readonly key: string;
   readonly files: ReadonlyMap<Name, File>;
   readonly disks: ReadonlyMap<Name, StillDisk>;
-  readonly rootfs: OpenRootfs | undefined;
+  readonly rootfs: OpenTree | undefined;
   readonly #problems: () => readonly string[];
   readonly #notShown: readonly string[];
   readonly #foundProblems = new Map<string, string>();

@@ -1,7 +1,7 @@
 import type { Disk } from '../disks/disk.js';
 import type { Name } from '../name.js';
 import type { Time } from '../time.js';
-import type { Tree } from '../tree/tree.js';
+import type { OpenTree } from '../tree/tree.js';
 
 /** A place of finished backups. */
 export interface BackupStore {
@@ -43,11 +43,8 @@ export interface Backup {
   /** Whole small files beside the disks, as they lie in the store (`guest.conf`, `backup.log`, an archive…). */
   readonly files: readonly StoredFile[];
   readonly disks: readonly StoredDisk[];
-  /**
-   * The container's tree, where the backup holds one: a folder, or an archive. The caller closes the tree. `problem` is
-   * called, then or later, with each sentence about what of it can't be shown.
-   */
-  readonly rootfs?: (signal: AbortSignal, problem: (sentence: string) => void) => Promise<Tree>;
+  /** The container's tree, where the backup holds one: a folder, or an archive. */
+  readonly rootfs?: OpenTree;
   /** What is wrong with the backup, one sentence each, as far as it is known without opening its parts. */
   readonly problems: readonly string[];
 }

@@ -50,6 +50,12 @@ export interface Graft {
   release(): void;
 }
 
+/**
+ * Opens a tree, which the caller closes. `problem` is called, then or later, with each sentence about what of it can't be
+ * shown.
+ */
+export type OpenTree = (signal: AbortSignal, problem: (sentence: string) => void) => Promise<Tree>;
+
 /** What a tree tells of itself changing, so that a kernel can forget what it has cached. */
 export type Change =
   | { readonly kind: 'entry'; readonly folder: Inode; readonly name: Name }

@@ -1,20 +1,6 @@
 /** How an archive's bytes are packed. */
 export type Compression = 'none' | 'gzip' | 'zstd' | 'xz' | 'bzip2' | 'lz4';
 
-const endings: ReadonlyArray<readonly [RegExp, Compression]> = [
-  [/\.tar$/, 'none'],
-  [/\.(tar\.gz|tgz)$/, 'gzip'],
-  [/\.(tar\.zst|tzst)$/, 'zstd'],
-  [/\.(tar\.xz|txz)$/, 'xz'],
-  [/\.(tar\.bz2|tbz2?)$/, 'bzip2'],
-  [/\.tar\.lz4$/, 'lz4'],
-];
-
-/** How a tar archive of that name is packed; undefined: it is none. Its content says nothing: a guest may have chosen it. */
-export function compressionOfTar(name: string): Compression | undefined {
-  return endings.find(([ending]) => ending.test(name))?.[1];
-}
-
 /** A compression whose bytes an ordinary program unpacks, and how: from stdin to stdout, within bounded memory. */
 export const programOf: Readonly<Record<Exclude<Compression, 'none' | 'gzip'>, readonly string[]>> = {
   // Windows of up to 128 MiB, as `zstd --long` makes them.

@@ -1,4 +1,4 @@
-import { type ArchiveFormat, archiveFormatOf, archiveStem } from '../../archives/archive-format.js';
+import { type ArchiveFormat, archiveOfFileName } from '../../archives/archive-format.js';
 import { openHostFolder } from '../../archives/host-folder/host-folder.js';
 import type { ArchiveHost } from '../../archives/hosted/archive-host.js';
 import type { IdMap } from '../../archives/id-map.js';
@@ -55,8 +55,8 @@ export function rootfsAmong(parts: readonly BackupPart[]): StoredRootfs {
     };
   }
   const found = parts.flatMap(({ name, path, type, stat }): Archive[] => {
-    const format = name === path && type === 'file' ? archiveFormatOf(name) : undefined;
-    return format && stat ? [{ name, format, stat }] : [];
+    const archive = name === path && type === 'file' ? archiveOfFileName(name) : undefined;
+    return archive && stat ? [{ ...archive, name, stat }] : [];
   });
   const [first, ...others] = found.sort((a, b) => rank(a) - rank(b));
   if (!first) return { problems: [] };
@@ -82,11 +82,12 @@ export function rootfsAmong(parts: readonly BackupPart[]): StoredRootfs {
 
 interface Archive {
   readonly name: Name;
+  readonly stem: string;
   readonly format: ArchiveFormat;
   readonly stat: StoredStat;
 }
 
-function rank({ name }: Archive): number {
-  const at = usualStems.indexOf(archiveStem(name));
+function rank({ stem }: Archive): number {
+  const at = usualStems.indexOf(stem);
   return at === -1 ? usualStems.length : at;
 }

@@ -4,7 +4,8 @@ import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/pro
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { type Compression, compressionOfTar } from '../../../../src/archives/compressed/compression.js';
+import { archiveOfFileName } from '../../../../src/archives/archive-format.js';
+import type { Compression } from '../../../../src/archives/compressed/compression.js';
 import type { Tree } from '../../../../src/tree/tree.js';
 import { contentOf, walk } from '../host-folder/walk.js';
 import { bytesDisk } from '../tar/file-disk.js';
@@ -186,8 +187,12 @@ describe('a compressed archive', () => {
 });
 
 it('is told by its name alone', () => {
-  expect(compressionOfTar('rootfs.tar')).toBe('none');
-  expect(compressionOfTar('vzdump-lxc-100.tar.zst')).toBe('zstd');
-  expect(compressionOfTar('a.tgz')).toBe('gzip');
-  expect(compressionOfTar('a.gz')).toBeUndefined();
+  const compressionOf = (name: string): Compression | undefined => {
+    const format = archiveOfFileName(name)?.format;
+    return format?.kind === 'tar' ? format.compression : undefined;
+  };
+  expect(compressionOf('rootfs.tar')).toBe('none');
+  expect(compressionOf('vzdump-lxc-100.tar.zst')).toBe('zstd');
+  expect(compressionOf('a.tgz')).toBe('gzip');
+  expect(archiveOfFileName('a.gz')).toBeUndefined();
 });
