@@ -43,15 +43,17 @@ export async function serve(serving: Serving): Promise<ExitCode> {
   const archives = new ArchiveHost(
     settings.stores.length > 0 ? await openCache(settings.cache, log) : undefined,
   );
-  if (settings.stores.length > 0) archives.prepare();
-  const stores = await openStores(settings.stores, log, { archives, signal: stop.asked });
-  const guests = openGuests(settings.guests, settings.state, log);
-  const tree = openLayout({ stores, guests, log, openToOthers: settings.openToOthers });
   try {
-    stop.asked.throwIfAborted();
-    return await serveTree(tree, transport, serving);
+    const stores = await openStores(settings.stores, log, { archives, signal: stop.asked });
+    const guests = openGuests(settings.guests, settings.state, log);
+    const tree = openLayout({ stores, guests, log, openToOthers: settings.openToOthers });
+    try {
+      stop.asked.throwIfAborted();
+      return await serveTree(tree, transport, serving);
+    } finally {
+      await close(tree, stores, guests, serving);
+    }
   } finally {
-    await close(tree, stores, guests, serving);
     await archives.close();
   }
 }

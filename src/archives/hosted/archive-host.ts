@@ -43,10 +43,10 @@ export class ArchiveHost {
     this.#cache = cache;
   }
 
-  /** Says that archives may soon be opened: to start a worker takes longer than to open most of them. */
-  prepare(): void {
-    this.#tarWorker.prepare();
-    this.#squashfsWorker.prepare();
+  /** Says that such an archive may soon be opened: to start a worker takes longer than to open most of them. */
+  prepare({ kind }: ArchiveFormat): void {
+    if (kind === 'squashfs') this.#squashfsWorker.prepare();
+    else this.#tarWorker.prepare();
   }
 
   /**

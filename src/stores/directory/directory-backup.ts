@@ -36,6 +36,8 @@ export async function openDirectoryBackup(
   const { disks, problems } = disksOf(parts, declared);
 
   const rootfs = rootfsAmong(parts);
+  // Whoever looks at the backup may look into it next.
+  if (rootfs.format) options.archives.prepare(rootfs.format);
 
   const shownElsewhere = new Set([
     disksFolder,

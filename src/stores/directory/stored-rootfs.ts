@@ -33,6 +33,8 @@ interface BackupPlace extends RootfsOptions {
 export interface StoredRootfs {
   /** Within the backup's folder. Undefined: the backup has none. */
   readonly path?: Name;
+  /** Undefined: it is no archive. */
+  readonly format?: ArchiveFormat;
   readonly open?: (
     place: BackupPlace,
     signal: AbortSignal,
@@ -67,6 +69,7 @@ export function rootfsAmong(parts: readonly BackupPart[]): StoredRootfs {
   const { name, format, stat } = first;
   return {
     path: name,
+    format,
     open: ({ folder, backup, archives, log }, signal, problem) =>
       openStoredArchive(
         { folder, path: inFolder(backup, name), format, stat, archives, log },
