@@ -60,8 +60,7 @@ export class LxcGuest implements GuestSource {
   }
 
   async configuration(): Promise<readonly GuestFile[]> {
-    const { configuration, firewall } = await withConfiguration(this.#settings);
-    return guestFiles(configuration, firewall);
+    return filesOf(await withConfiguration(this.#settings));
   }
 
   watch(listener: (snapshot: Snapshot) => void): () => void {
@@ -69,26 +68,28 @@ export class LxcGuest implements GuestSource {
   }
 
   take(name: SnapshotName, signal: AbortSignal): Promise<Snapshot> {
-    return this.#open.take(name, signal, async (limited) =>
-      takeContainer(
-        {
-          settings: await withConfiguration(this.#settings),
-          custody: this.#custody,
-          files: await this.configuration(),
-          log: this.#log,
-          changed: (changed) => this.#open.tell(changed),
-          gone: (gone) => this.#open.forget(gone),
-        },
-        name,
-        limited,
-      ),
-    );
+    return this.#open.take(name, signal, async (limited) => {
+      const settings = await withConfiguration(this.#settings);
+      const taking = {
+        settings,
+        custody: this.#custody,
+        files: await filesOf(settings),
+        log: this.#log,
+        changed: (changed: Snapshot) => this.#open.tell(changed),
+        gone: (gone: Snapshot) => this.#open.forget(gone),
+      };
+      return takeContainer(taking, name, limited);
+    });
   }
 
   async close(): Promise<void> {
     await this.#open.close();
     await this.#custody.close();
   }
+}
+
+function filesOf({ configuration, firewall }: LxcGuestSettings): Promise<readonly GuestFile[]> {
+  return guestFiles(configuration, firewall);
 }
 
 interface LxcDescription extends GuestDescription {

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { hasCode, StillError } from '../../errors.js';
+import { joinSignals } from '../../joined-signal.js';
 import type { UserCommand } from './settings.js';
 
 /** Facts that a command finds in its environment. */
@@ -68,7 +69,7 @@ export async function runUserCommand(run: CommandRun, signal: AbortSignal): Prom
     () => late.abort(new StillError('ETIMEDOUT', `${run.what} took longer than ${run.milliseconds} ms`)),
     run.milliseconds,
   );
-  const given = AbortSignal.any([signal, late.signal]);
+  const { signal: given, part } = joinSignals(signal, late.signal);
   given.addEventListener('abort', kill, { once: true });
   try {
     if (child.pid !== undefined)
@@ -85,6 +86,7 @@ export async function runUserCommand(run: CommandRun, signal: AbortSignal): Prom
     throw error;
   } finally {
     clearTimeout(timer);
+    part();
     given.removeEventListener('abort', kill);
   }
 }

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf, StillError } from '../../../errors.js';
+import { joinSignals } from '../../../joined-signal.js';
 import { nameFromText, nameToText } from '../../../name.js';
 import { nestedSubvolumes, snapshotSubvolume } from '../../../posix/btrfs.js';
 import { type Freezer, freeze, thaw } from '../freezer.js';
@@ -20,7 +21,7 @@ export async function takeFrozen(order: Taking, signal: AbortSignal): Promise<Ta
   const deadline = new AbortController();
   const late = `the container did not stand still, or its snapshots took longer than ${order.freezeMilliseconds} ms`;
   const timer = setTimeout(() => deadline.abort(new StillError('ETIMEDOUT', late)), order.freezeMilliseconds);
-  const ended = AbortSignal.any([signal, deadline.signal]);
+  const { signal: ended, part } = joinSignals(signal, deadline.signal);
   const begun = performance.now();
   let freezeMilliseconds: number;
   let made: Omit<Taken, 'freezeMilliseconds'>;
@@ -32,6 +33,7 @@ export async function takeFrozen(order: Taking, signal: AbortSignal): Promise<Ta
     ended.throwIfAborted();
   } finally {
     clearTimeout(timer);
+    part();
     await thawCertainly(frozen);
     freezeMilliseconds = Math.round((performance.now() - begun) * 1000) / 1000;
   }
