@@ -96,7 +96,7 @@ async function plainIndex(archive: Disk, options: IndexOptions): Promise<KeptInd
   await scan.run();
   scan.end(archive.size);
   const parts = builder.finish();
-  return { ...parts, problems: problems.sentences, archiveBytes: archive.size, note: null };
+  return { ...parts, problems: problems.sentences, archiveBytes: archive.size };
 }
 
 async function packedIndex(
@@ -120,7 +120,7 @@ async function packedIndex(
         `The archive can't be decompressed beyond byte ${archiveBytes} of what it holds: ${windows.damage}.`,
       );
     }
-    return { ...builder.finish(), problems: problems.sentences, archiveBytes, note: null };
+    return { ...builder.finish(), problems: problems.sentences, archiveBytes };
   } finally {
     await pieces.return();
     chunks.close();

@@ -9,7 +9,7 @@ import { columnNames, emptyColumns, type IndexColumns, sameColumn, setColumn } f
  * An index in a file, so that an archive need not be gone through again: a line that says what it is, a line of JSON
  * (`Head`), the columns one after the other as they lie in memory, and 32 bytes: SHA-256 of all before.
  */
-const firstLine = `stillfs tar index 2 ${endianness()}\n`;
+const firstLine = `stillfs tar index 3 ${endianness()}\n`;
 const checksumBytes = 32;
 const mostHeadBytes = 1 << 20;
 /** Bytes that are read, hashed and written at a time. */
@@ -22,8 +22,6 @@ interface Head {
   readonly problems: readonly string[];
   /** Bytes of the archive; of what it holds where it is compressed. */
   readonly archiveBytes: number;
-  /** Whatever else belongs to the archive. */
-  readonly note: unknown;
   /** Rows of each column. */
   readonly rows: readonly number[];
 }
@@ -32,7 +30,6 @@ interface Head {
 export interface KeptIndex extends IndexParts {
   readonly problems: readonly string[];
   readonly archiveBytes: number;
-  readonly note: unknown;
 }
 
 /** Writes an index. The file is new, and is put in its place by the caller. */
@@ -42,9 +39,9 @@ export async function writeIndex(
   kept: KeptIndex,
   signal: AbortSignal,
 ): Promise<void> {
-  const { columns, seed, problems, archiveBytes, note } = kept;
+  const { columns, seed, problems, archiveBytes } = kept;
   const rows = columnNames.map((name) => columns[name].length);
-  const head: Head = { identity, seed, problems, archiveBytes, note, rows };
+  const head: Head = { identity, seed, problems, archiveBytes, rows };
   const hash = createHash('sha256');
   const write = async (bytes: Uint8Array): Promise<void> => {
     for (let at = 0; at < bytes.length; at += step) {
@@ -103,7 +100,6 @@ async function read(file: FileHandle, identity: string, signal: AbortSignal): Pr
     seed: head.seed,
     problems: head.problems,
     archiveBytes: head.archiveBytes,
-    note: head.note,
   };
 }
 
@@ -115,7 +111,7 @@ export function parseIndex(value: unknown): KeptIndex {
   for (const name of columnNames) takeColumn(columns, name, given[name]);
   const problems = items(from.problems, 'problems').map((sentence) => text(sentence, 'problem'));
   const archiveBytes = whole(from.archiveBytes, 'archiveBytes');
-  return { columns, seed: whole(from.seed, 'seed'), problems, archiveBytes, note: from.note };
+  return { columns, seed: whole(from.seed, 'seed'), problems, archiveBytes };
 }
 
 function takeColumn<N extends keyof IndexColumns>(columns: IndexColumns, name: N, value: unknown): void {
@@ -134,9 +130,8 @@ function headOf(bytes: Buffer): Head | undefined {
 
 function isHead(value: unknown): value is Head {
   if (typeof value !== 'object' || value === null) return false;
-  if (!('identity' in value && 'seed' in value && 'problems' in value && 'archiveBytes' in value))
-    return false;
-  if (!('rows' in value && 'note' in value)) return false;
+  if (!('identity' in value && 'seed' in value && 'problems' in value)) return false;
+  if (!('archiveBytes' in value && 'rows' in value)) return false;
   return (
     typeof value.identity === 'string' &&
     typeof value.seed === 'number' &&
