@@ -8,6 +8,12 @@ export interface IdRange {
 /** How a container's ids follow from the host's, as its `lxc.idmap` or /proc/PID/uid_map says; for users and groups alike. */
 export type IdMap = readonly IdRange[];
 
+/** How the ids of users and of groups are to be shown: as they are where there is no map. */
+export interface IdMaps {
+  readonly users?: IdMap | undefined;
+  readonly groups?: IdMap | undefined;
+}
+
 /** What the kernel shows for an id without a mapping (/proc/sys/kernel/overflowuid). */
 export const unmappedId = 65534;
 

@@ -1,5 +1,5 @@
 import { StillError } from '../errors.js';
-import { type IdMap, idInside } from './id-map.js';
+import { type IdMaps, idInside } from './id-map.js';
 
 // linux/posix_acl_xattr.h: u32 version, then entries of u16 tag, u16 permissions, u32 id
 const version = 2;
@@ -52,8 +52,8 @@ export function encodePosixAcl(entries: readonly AclEntry[]): Uint8Array {
   return bytes;
 }
 
-/** The same list with the ids that are seen inside; groups by a map of their own where they have one. */
-export function posixAclInside(value: Uint8Array, users: IdMap, groups: IdMap = users): Uint8Array {
+/** The same list with the ids that are seen inside. */
+export function posixAclInside(value: Uint8Array, { users, groups }: IdMaps): Uint8Array {
   return encodePosixAcl(
     parsePosixAcl(value).map((entry) =>
       entry.id === undefined

@@ -4,7 +4,7 @@ import { type Name, nameToText } from '../../name.js';
 import { getXattr, listXattrs } from '../../posix/xattr.js';
 import type { Inode } from '../../tree/attributes.js';
 import { fileCapabilityInside } from '../capability.js';
-import type { IdMap } from '../id-map.js';
+import type { IdMaps } from '../id-map.js';
 import { posixAclInside } from '../posix-acl.js';
 
 /** Calls with a descriptor that names the file, in its turn. */
@@ -20,14 +20,12 @@ const noNames: readonly Name[] = [];
  */
 export class ExtendedAttributes {
   readonly #names = new LRUCache<Inode, readonly Name[]>({ max: mostRemembered });
-  readonly #users: IdMap | undefined;
-  readonly #groups: IdMap | undefined;
+  readonly #ids: IdMaps;
   readonly #remembers: boolean;
 
   /** `remembers`: the names of a file's attributes stay the same. */
-  constructor(users: IdMap | undefined, groups: IdMap | undefined, remembers: boolean) {
-    this.#users = users;
-    this.#groups = groups;
+  constructor(ids: IdMaps, remembers: boolean) {
+    this.#ids = ids;
     this.#remembers = remembers;
   }
 
@@ -52,9 +50,9 @@ export class ExtendedAttributes {
   }
 
   #shown(name: Name, value: Uint8Array): Uint8Array {
-    if (!this.#users || !this.#groups) return value;
-    if (name === 'security.capability') return fileCapabilityInside(value, this.#users);
+    const { users, groups } = this.#ids;
+    if (name === 'security.capability') return users ? fileCapabilityInside(value, users) : value;
     const isAcl = name === 'system.posix_acl_access' || name === 'system.posix_acl_default';
-    return isAcl ? posixAclInside(value, this.#users, this.#groups) : value;
+    return isAcl && (users || groups) ? posixAclInside(value, this.#ids) : value;
   }
 }

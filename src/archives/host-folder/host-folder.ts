@@ -8,7 +8,7 @@ import { readlinkOf } from '../../posix/readlink.js';
 import { type FileStatus, statusOf } from '../../posix/statx.js';
 import type { Attributes, Inode } from '../../tree/attributes.js';
 import type { Access, Capacity, Entry, Found, Opened, Tree } from '../../tree/tree.js';
-import type { IdMap } from '../id-map.js';
+import type { IdMaps } from '../id-map.js';
 import { ExtendedAttributes, type WithFile } from './extended-attributes.js';
 import { FolderListing } from './folder-listing.js';
 import { InodeNumbers } from './inode-numbers.js';
@@ -23,9 +23,7 @@ import { ShownAttributes } from './shown-attributes.js';
 
 export interface HostFolderOptions {
   /** How the ids of the files are to be shown; as they are without it. */
-  readonly idMap?: IdMap;
-  /** Those of groups, where they are mapped in another way than users. */
-  readonly groupMap?: IdMap;
+  readonly ids?: IdMaps;
   /**
    * What holds of its files: a backup's stay as they are for good; a snapshot's do until the tree is closed, and can't be
    * read after that, also where they are open; those of a folder in use change any time.
@@ -88,14 +86,14 @@ class HostFolder implements Tree {
     root: SharedDescriptor,
     status: FileStatus,
     local: boolean,
-    { idMap, groupMap = idMap, files = 'lasting' }: HostFolderOptions,
+    { ids = {}, files = 'lasting' }: HostFolderOptions,
   ) {
     this.#rootDescriptor = root;
     this.#fileSystem = status.fileSystem;
     this.#local = local;
     this.#kind = files;
     this.#freshSeconds = files === 'changing' ? 0 : lasting;
-    this.#shown = new ShownAttributes(idMap, groupMap, this.#freshSeconds);
+    this.#shown = new ShownAttributes(ids, this.#freshSeconds);
     this.#numbers = new InodeNumbers(status.fileSystem);
     this.root = this.#numbers.numberOf(status);
     this.#known = new KnownFiles(this.root);
@@ -103,7 +101,7 @@ class HostFolder implements Tree {
     this.#located = new LocatedFiles(store.depth, this.#known, this.#folders, this.#numbers);
     this.#listing = new FolderListing(store.depth, this.#folders, this.#located);
     this.#files = new OpenFiles(store.depth);
-    this.#extended = new ExtendedAttributes(idMap, groupMap, files !== 'changing');
+    this.#extended = new ExtendedAttributes(ids, files !== 'changing');
   }
 
   async lookup(folder: Inode, name: Name, signal: AbortSignal): Promise<Found> {

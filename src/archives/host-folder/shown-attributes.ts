@@ -1,17 +1,15 @@
 import type { FileStatus } from '../../posix/statx.js';
 import type { Attributes, Inode } from '../../tree/attributes.js';
-import { type IdMap, idInside } from '../id-map.js';
+import { type IdMaps, idInside } from '../id-map.js';
 
 /** The attributes of a folder's files as they are shown. */
 export class ShownAttributes {
-  readonly #users: IdMap | undefined;
-  readonly #groups: IdMap | undefined;
+  readonly #ids: IdMaps;
   readonly #freshSeconds: number;
 
   /** `freshSeconds`: how long they hold; as long as the mount where the files are a backup's, which is never modified. */
-  constructor(users: IdMap | undefined, groups: IdMap | undefined, freshSeconds: number) {
-    this.#users = users;
-    this.#groups = groups;
+  constructor(ids: IdMaps, freshSeconds: number) {
+    this.#ids = ids;
     this.#freshSeconds = freshSeconds;
   }
 
@@ -22,8 +20,8 @@ export class ShownAttributes {
       type,
       permissions,
       links,
-      uid: idInside(this.#users, status.uid),
-      gid: idInside(this.#groups, status.gid),
+      uid: idInside(this.#ids.users, status.uid),
+      gid: idInside(this.#ids.groups, status.gid),
       ...((type === 'block' || type === 'character') && { device }),
       size,
       allocated,

@@ -1,6 +1,6 @@
 import { access } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import type { IdMap } from '../../archives/id-map.js';
+import type { IdMaps } from '../../archives/id-map.js';
 import { nameToText } from '../../name.js';
 import { type LxcConfig, readLxcConfig } from './lxc-config.js';
 import { isBind, type MountEntry } from './mount-entry.js';
@@ -12,9 +12,8 @@ export interface Container {
   readonly rootfs: string | undefined;
   /** Why not. */
   readonly noRootfs: string;
-  /** How ids are to be shown; undefined: as they are. */
-  readonly users: IdMap | undefined;
-  readonly groups: IdMap | undefined;
+  /** How ids are to be shown. */
+  readonly ids: IdMaps;
   /** Storage of its own that is mounted in it beside the root file system. */
   readonly storage: readonly MountEntry[];
   /** What else of the host's is mounted in it, and is not shown: the folders beneath are. */
@@ -68,8 +67,7 @@ export async function readContainer(settings: LxcGuestSettings): Promise<Contain
       source === undefined
         ? 'its configuration names no lxc.rootfs.path'
         : `its root file system is of type ${source.type}, and ${source.path} is no folder`,
-    users: shown ? (settings.idMap ?? config.users) : undefined,
-    groups: shown ? (settings.idMap ?? config.groups) : undefined,
+    ids: shown ? { users: settings.idMap ?? config.users, groups: settings.idMap ?? config.groups } : {},
     storage: [...storage.values()],
     foreign,
   };

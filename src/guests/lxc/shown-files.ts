@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { openHostFolder } from '../../archives/host-folder/host-folder.js';
-import type { IdMap } from '../../archives/id-map.js';
+import type { IdMaps } from '../../archives/id-map.js';
 import { StoreFolder } from '../../disks/store-folder.js';
 import { type Name, nameToText } from '../../name.js';
 import { assembleTree, type MountPoint } from '../../tree/assembled-tree.js';
@@ -19,8 +19,7 @@ export interface ShownPlace {
 export interface ShownFiles {
   /** The root file system first. */
   readonly places: readonly ShownPlace[];
-  readonly users: IdMap | undefined;
-  readonly groups: IdMap | undefined;
+  readonly ids: IdMaps;
   /** They are as they are until the snapshot ends; or change any time. */
   readonly files: 'ending' | 'changing';
 }
@@ -43,12 +42,11 @@ async function openPlace(
   shown: ShownFiles & { readonly problem: (sentence: string) => void },
   signal: AbortSignal,
 ): Promise<Tree> {
-  const { users, groups, files, problem } = shown;
+  const { ids, files, problem } = shown;
   const folder = await StoreFolder.open(place.folder ?? '', undefined, signal);
   let base: Tree;
   try {
-    const maps = { ...(users && { idMap: users }), ...(groups && { groupMap: groups }) };
-    base = await openHostFolder(folder, place.within, { ...maps, files }, signal);
+    base = await openHostFolder(folder, place.within, { ids, files }, signal);
   } finally {
     folder.close();
   }

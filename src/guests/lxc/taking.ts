@@ -48,9 +48,9 @@ export async function takeContainer(
     const { places, ...captured } = await capture(subject, way, signal);
     await file.write(captured.record);
     signal.throwIfAborted();
-    const { users, groups } = container;
+    const { ids } = container;
     const lasting = way.kind === 'none' ? 'changing' : 'ending';
-    const shown = { places, users, groups, files: lasting } as const;
+    const shown = { places, ids, files: lasting } as const;
     const { freezeMilliseconds } = captured;
     log.info({ guest, snapshot: name.folder, id, freezeMilliseconds }, 'snapshot taken');
     return new LxcSnapshot({ ...captured, name, state: told.state, files, shown }, { ...taking, file });

@@ -52,7 +52,12 @@ export function rootfsAmong(parts: readonly BackupPart[]): StoredRootfs {
     return {
       path: rootfsFolder,
       open: ({ folder, backup, idMap }, signal) =>
-        openHostFolder(folder, inFolder(backup, rootfsFolder), idMap ? { idMap } : {}, signal),
+        openHostFolder(
+          folder,
+          inFolder(backup, rootfsFolder),
+          idMap ? { ids: { users: idMap, groups: idMap } } : {},
+          signal,
+        ),
       problems: [],
     };
   }

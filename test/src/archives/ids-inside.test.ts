@@ -54,7 +54,8 @@ describe('what the system stores in attributes', () => {
       { kind: 'other', permissions: 0 },
     ]);
     expect(Buffer.from(encodePosixAcl(entries))).toEqual(value);
-    const inside = parsePosixAcl(posixAclInside(value, [{ inside: 0, outside: 100_000, count: 65_536 }]));
+    const map = [{ inside: 0, outside: 100_000, count: 65_536 }];
+    const inside = parsePosixAcl(posixAclInside(value, { users: map, groups: map }));
     expect(inside.map(({ id }) => id)).toEqual([undefined, 65_534, 7, undefined, 0, undefined, undefined]);
   });
 

@@ -504,7 +504,8 @@ describe('a host folder', () => {
 
   it('shows the ids that the container sees, in owners, ACLs and capabilities', async () => {
     makeOddities(store.rootfs);
-    const tree = await store.open({ idMap: [{ inside: 0, outside: 100_000, count: 65_536 }] });
+    const map = [{ inside: 0, outside: 100_000, count: 65_536 }];
+    const tree = await store.open({ ids: { users: map, groups: map } });
     expect(await find(tree, 'modes', 'owner-100000')).toMatchObject({ uid: 0, gid: 65534 });
     expect(await find(tree, 'modes', 'owner-165535')).toMatchObject({ uid: 65_535 });
     expect(await find(tree, 'modes', 'owner-1000')).toMatchObject({ uid: 65_534 });

@@ -69,8 +69,10 @@ describe('the folder of a container that runs', () => {
     chownSync(join(folder, 'file'), 100_001, 200_002);
     execFileSync('setfacl', ['-m', 'u:100003:r,g:200004:r', join(folder, 'file')]);
     const shown = await open({
-      idMap: [{ inside: 0, outside: 100_000, count: 1000 }],
-      groupMap: [{ inside: 0, outside: 200_000, count: 1000 }],
+      ids: {
+        users: [{ inside: 0, outside: 100_000, count: 1000 }],
+        groups: [{ inside: 0, outside: 200_000, count: 1000 }],
+      },
     });
     const { inode, uid, gid } = await find(shown, 'file');
     expect([uid, gid]).toEqual([1, 2]);
