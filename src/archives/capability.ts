@@ -1,5 +1,5 @@
 import { StillError } from '../errors.js';
-import { type IdMap, idInside } from './id-map.js';
+import { type IdMap, idInside } from '../id-map.js';
 
 // linux/capability.h: u32 magic and flags, then pairs of u32 permitted and inheritable, low bits first; version 3 ends
 // with the user who is root where the capabilities count.

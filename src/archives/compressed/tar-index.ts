@@ -1,6 +1,6 @@
 import type { Disk } from '../../disks/disk.js';
 import { StillError } from '../../errors.js';
-import { Problems } from '../problems.js';
+import { Problems } from '../../problems.js';
 import type { ArchiveBytes } from '../tar/archive-bytes.js';
 import { IndexBuilder } from '../tar/index-builder.js';
 import { type KeptIndex, readIndex, writeIndex } from '../tar/index-file.js';

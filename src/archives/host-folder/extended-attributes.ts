@@ -1,11 +1,11 @@
 import { LRUCache } from 'lru-cache';
 import { StillError } from '../../errors.js';
+import type { IdMaps } from '../../id-map.js';
 import { type Name, nameToText } from '../../name.js';
 import { getXattr, listXattrs } from '../../posix/xattr.js';
+import { posixAclInside } from '../../posix-acl.js';
 import type { Inode } from '../../tree/attributes.js';
 import { fileCapabilityInside } from '../capability.js';
-import type { IdMaps } from '../id-map.js';
-import { posixAclInside } from '../posix-acl.js';
 
 /** Calls with a descriptor that names the file, in its turn. */
 export type WithFile = <T>(call: (descriptor: number) => Promise<T>) => Promise<T>;

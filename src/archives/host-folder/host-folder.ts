@@ -1,6 +1,7 @@
 import { constants, statfs } from 'node:fs';
 import type { StoreFolder } from '../../disks/store-folder.js';
 import { hasCode, StillError } from '../../errors.js';
+import type { IdMaps } from '../../id-map.js';
 import { isEntryName, type Name, nameToText } from '../../name.js';
 import { closeNamed } from '../../posix/named-descriptor.js';
 import { O_PATH } from '../../posix/openat2.js';
@@ -8,7 +9,6 @@ import { readlinkOf } from '../../posix/readlink.js';
 import { type FileStatus, statusOf } from '../../posix/statx.js';
 import type { Attributes, Inode } from '../../tree/attributes.js';
 import type { Access, Capacity, Entry, Found, Opened, Tree } from '../../tree/tree.js';
-import type { IdMaps } from '../id-map.js';
 import { ExtendedAttributes, type WithFile } from './extended-attributes.js';
 import { FolderListing } from './folder-listing.js';
 import { InodeNumbers } from './inode-numbers.js';

@@ -1,6 +1,6 @@
+import { type IdMaps, idInside } from '../../id-map.js';
 import type { FileStatus } from '../../posix/statx.js';
 import type { Attributes, Inode } from '../../tree/attributes.js';
-import { type IdMaps, idInside } from '../id-map.js';
 
 /** The attributes of a folder's files as they are shown. */
 export class ShownAttributes {

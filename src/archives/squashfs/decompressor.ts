@@ -1,9 +1,9 @@
 import { inflate, inflateSync } from 'node:zlib';
 import { unpackZstdFrame } from '../../disks/qcow2/zstd.js';
 import { StillError } from '../../errors.js';
+import { rest, spend, timed } from '../../pace.js';
 import { unpackLz4 } from './lz4.js';
 import { unpackLzo } from './lzo.js';
-import { rest, spend, timed } from './pace.js';
 import type { Compressor } from './superblock.js';
 import { unpackXz } from './xz.js';
 

@@ -1,5 +1,5 @@
 import { StillError } from '../../errors.js';
-import { rest, timed } from './pace.js';
+import { rest, timed } from '../../pace.js';
 
 // Where each kind of probability lies, as in "LZMA specification" of the LZMA SDK.
 const statesTimesPositions = 12 << 4;

@@ -1,9 +1,9 @@
 import type { Disk } from '../../disks/disk.js';
 import { type CacheSection, SharedCache } from '../../disks/qcow2/shared-cache.js';
 import { StillError } from '../../errors.js';
+import { rest, spend } from '../../pace.js';
 import { SharedWait } from '../../shared-wait.js';
 import type { Decompress } from './decompressor.js';
-import { rest, spend } from './pace.js';
 import type { TableRange } from './superblock.js';
 
 // Documentation/filesystems/squashfs.rst, "Metadata blocks": u16 length, its highest bit set where it is not compressed

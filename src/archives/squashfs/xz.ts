@@ -1,7 +1,7 @@
 import { StillError } from '../../errors.js';
+import { timed } from '../../pace.js';
 import { branchFilters } from './bcj.js';
 import { unpackLzma2 } from './lzma2.js';
-import { timed } from './pace.js';
 
 // "The .xz File Format", sections 2.1.1 and 3
 const magic = Buffer.from('\xfd7zXZ\0', 'latin1');

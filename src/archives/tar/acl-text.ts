@@ -1,4 +1,4 @@
-import { type AclEntry, encodePosixAcl } from '../posix-acl.js';
+import { type AclEntry, encodePosixAcl } from '../../posix-acl.js';
 
 /** The id of a user or a group by its name. */
 export type IdOfName = (kind: 'user' | 'group', name: string) => number | undefined;

@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto';
+import { type Problems, shownPath } from '../../problems.js';
 import { epoch, type Time } from '../../time.js';
-import { type Problems, shownPath } from '../problems.js';
 import { emptyColumns, entryColumns, folderColumns, grow, type IndexColumns, trim } from './index-columns.js';
 import { IndexNodes } from './index-nodes.js';
 import type { Member } from './member.js';

@@ -1,6 +1,6 @@
+import { type Problems, shownPath } from '../../problems.js';
 import type { Time } from '../../time.js';
 import type { FileType } from '../../tree/attributes.js';
-import { type Problems, shownPath } from '../problems.js';
 import { bytesOfMap, mostPieces } from './gnu-sparse.js';
 import {
   cutTo,

@@ -1,7 +1,7 @@
 import { hasCode, messageOf } from '../../errors.js';
+import { type Problems, shownPath } from '../../problems.js';
 import type { Time } from '../../time.js';
 import type { FileType } from '../../tree/attributes.js';
-import { type Problems, shownPath } from '../problems.js';
 import { MapReader, mapInBlock, mapInHeader, oldSparseSize, paxSparse } from './gnu-sparse.js';
 import { blockBytes, Header, kindOfBlock, wholeBlocks } from './header.js';
 import type { HeaderPlace, Member, SparseMap } from './member.js';

@@ -1,6 +1,6 @@
 import { access } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import type { IdMaps } from '../../archives/id-map.js';
+import type { IdMaps } from '../../id-map.js';
 import { nameToText } from '../../name.js';
 import { type LxcConfig, readLxcConfig } from './lxc-config.js';
 import { isBind, type MountEntry } from './mount-entry.js';

@@ -1,5 +1,5 @@
-import type { IdRange } from '../../archives/id-map.js';
 import { messageOf, StillError } from '../../errors.js';
+import type { IdRange } from '../../id-map.js';
 import { type ConfigLine, readConfigLines, readText } from './config-lines.js';
 import { type MountEntry, parseMountEntry } from './mount-entry.js';
 

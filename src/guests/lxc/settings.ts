@@ -1,4 +1,4 @@
-import type { IdMap } from '../../archives/id-map.js';
+import type { IdMap } from '../../id-map.js';
 
 /** A command of the user's: a program and its arguments, or a line for `sh -c`. */
 export type UserCommand = readonly string[] | string;

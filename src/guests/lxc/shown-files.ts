@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { openHostFolder } from '../../archives/host-folder/host-folder.js';
-import type { IdMaps } from '../../archives/id-map.js';
 import { StoreFolder } from '../../disks/store-folder.js';
+import type { IdMaps } from '../../id-map.js';
 import { type Name, nameToText } from '../../name.js';
 import { assembleTree, type MountPoint } from '../../tree/assembled-tree.js';
 import type { Tree } from '../../tree/tree.js';

@@ -1,8 +1,8 @@
 import { LRUCache } from 'lru-cache';
 import { ArchiveHost } from '../../archives/hosted/archive-host.js';
-import type { IdMap } from '../../archives/id-map.js';
 import { StoreFolder } from '../../disks/store-folder.js';
 import { codeOf, hasCode, isAbort, messageOf, StillError } from '../../errors.js';
+import type { IdMap } from '../../id-map.js';
 import type { Logger } from '../../log.js';
 import { isEntryName, type Name, nameToText } from '../../name.js';
 import type { Time } from '../../time.js';

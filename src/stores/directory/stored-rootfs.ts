@@ -1,8 +1,8 @@
 import { type ArchiveFormat, archiveOfFileName } from '../../archives/archive-format.js';
 import { openHostFolder } from '../../archives/host-folder/host-folder.js';
 import type { ArchiveHost } from '../../archives/hosted/archive-host.js';
-import type { IdMap } from '../../archives/id-map.js';
 import type { StoreFolder } from '../../disks/store-folder.js';
+import type { IdMap } from '../../id-map.js';
 import type { Logger } from '../../log.js';
 import { type Name, nameToText } from '../../name.js';
 import type { Tree } from '../../tree/tree.js';

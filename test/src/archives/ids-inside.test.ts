@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { encodeFileCapability, parseFileCapability } from '../../../src/archives/capability.js';
-import { idInside } from '../../../src/archives/id-map.js';
-import { encodePosixAcl, parsePosixAcl, posixAclInside } from '../../../src/archives/posix-acl.js';
+import { idInside } from '../../../src/id-map.js';
+import { encodePosixAcl, parsePosixAcl, posixAclInside } from '../../../src/posix-acl.js';
 import { readXattrs } from '../../tree-comparison/file-calls.js';
 
 describe('an id map', () => {

@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type HostFolderOptions, openHostFolder } from '../../../../src/archives/host-folder/host-folder.js';
-import { parsePosixAcl } from '../../../../src/archives/posix-acl.js';
 import { StoreFolder } from '../../../../src/disks/store-folder.js';
 import type { Name } from '../../../../src/name.js';
+import { parsePosixAcl } from '../../../../src/posix-acl.js';
 import type { Tree } from '../../../../src/tree/tree.js';
 import { contentOf, find, listAll, unhurried } from './walk.js';
 

@@ -1,4 +1,4 @@
-import { StillError } from '../errors.js';
+import { StillError } from './errors.js';
 import { type IdMaps, idInside } from './id-map.js';
 
 // linux/posix_acl_xattr.h: u32 version, then entries of u16 tag, u16 permissions, u32 id

@@ -1,7 +1,7 @@
-/** How many sentences a damaged archive may cause; the rest are counted. */
+/** How many sentences damage may cause; the rest are counted. */
 const most = 100;
 
-/** What is wrong with an archive, one sentence for each thing, for a person. */
+/** What is wrong with an archive or a file system, one sentence for each thing, for a person. */
 export class Problems {
   readonly #sentences = new Set<string>();
   readonly #listener: ((sentence: string) => void) | undefined;
