@@ -3,7 +3,8 @@ import type { Attributes, FileType, Inode } from '../tree/attributes.js';
 import type { Capacity } from '../tree/tree.js';
 
 /** The kinds of file systems that are read, as blkid(8) calls them. */
-export type FileSystemKind = 'ext2' | 'ext3' | 'ext4' | 'exfat' | 'ntfs' | 'vfat' | 'xfs';
+export const fileSystemKinds = ['ext2', 'ext3', 'ext4', 'exfat', 'ntfs', 'vfat', 'xfs'] as const;
+export type FileSystemKind = (typeof fileSystemKinds)[number];
 
 /** What tells a file system from others, written as blkid(8) and /etc/fstab write it. */
 export interface FileSystemFacts {

@@ -2,7 +2,7 @@ import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import type { Disk } from '../../disks/disk.js';
 import { serveDisk } from '../../disks/port/serve-disk.js';
 import { WaitingWorker } from '../../port/waiting-worker.js';
-import { inWorker } from '../../port/worker-task.js';
+import { WorkerService } from '../../port/worker-service.js';
 import { hostTree } from '../../tree/port/host-tree.js';
 import type { Tree } from '../../tree/tree.js';
 import type { ArchiveFormat } from '../archive-format.js';
@@ -79,11 +79,11 @@ export class ArchiveHost {
     const served = new ServedArchive(archive, options);
     const data: TarIndexTask = { ...served.task, compression, place };
     const { name } = options;
+    const worker = new WorkerService({ name, worker: this.#tarWorker.take(), silence: mostSilence });
     try {
-      const transfer = served.ports;
-      const given = { name, worker: this.#tarWorker.take(), data, transfer, silence: mostSilence, signal };
-      return parseIndex(await inWorker(given));
+      return parseIndex(await worker.ask(data, served.ports, signal));
     } finally {
+      await worker.end();
       served.close();
       this.#tarWorker.prepare();
     }

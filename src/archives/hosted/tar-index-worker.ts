@@ -1,5 +1,5 @@
 import { PortDisk } from '../../disks/port/port-disk.js';
-import { answerTask } from '../../port/answer-task.js';
+import { answerRequests } from '../../port/answer-requests.js';
 import { tarIndex } from '../compressed/tar-index.js';
 import { parseTarIndexTask, type Told } from './archive-task.js';
 
@@ -7,7 +7,7 @@ import { parseTarIndexTask, type Told } from './archive-task.js';
 const progressInterval = 500;
 
 /** What the worker runs that makes the index of one tar archive. */
-answerTask(async (data, signal) => {
+answerRequests(async (data, signal) => {
   const { disk: port, facts, told, compression, place } = parseTarIndexTask(data);
   let last = performance.now();
   const progress = (bytes: number): void => {

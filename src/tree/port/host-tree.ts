@@ -1,7 +1,6 @@
 import type { MessagePort, Worker } from 'node:worker_threads';
-import { messageOf, StillError } from '../../errors.js';
 import { errorOf } from '../../port/failure.js';
-import { Pulse } from '../../port/pulse.js';
+import { WorkerLife } from '../../port/worker-life.js';
 import type { Tree } from '../tree.js';
 import type { ToClient, ToServer } from './messages.js';
 import { parseToClient } from './parse.js';
@@ -52,83 +51,59 @@ export async function hostTree(options: HostOptions): Promise<Tree> {
 }
 
 class Host {
-  readonly #options: HostOptions;
   readonly #worker: Worker;
-  /** The limit of its heap, MiB. */
-  readonly #memory: number | undefined;
+  readonly #life: WorkerLife;
   readonly #exited: Promise<void>;
   /** Settles once: with the tree, or with what kept it from being made. */
   readonly ready: Promise<Tree>;
   #made: (tree: Tree) => void = () => undefined;
   #unmade: (reason: unknown) => void = () => undefined;
-  readonly #pulse: Pulse;
   #tree: PortTree | undefined;
-  #failed = false;
 
-  constructor(options: HostOptions) {
-    this.#options = options;
+  constructor({ name, worker, data, transfer = [], silence, ended }: HostOptions) {
     this.ready = new Promise((resolve, reject) => {
       this.#made = resolve;
       this.#unmade = reject;
     });
-    this.#worker = options.worker;
-    // Node forgets it when the worker ends.
-    this.#memory = options.worker.resourceLimits?.maxOldGenerationSizeMb;
-    this.#worker.on('message', (message: unknown) => this.#receive(message));
-    this.#worker.on('messageerror', (error) => this.fail('sent what can not be read', error));
-    this.#worker.on('error', (error) => this.#crashed(error));
-    this.#exited = new Promise((resolve) => {
-      this.#worker.once('exit', (code) => {
-        this.fail(`ended with code ${code}`);
-        resolve(options.ended?.());
-      });
-    });
-    const make: ToServer = { kind: 'make', data: options.data };
-    this.#worker.postMessage(make, options.transfer ?? []);
-    this.#pulse = new Pulse({
-      silence: options.silence,
-      ping: () => {
-        const ping: ToServer = { kind: 'ping' };
-        this.#worker.postMessage(ping);
-      },
+    this.#worker = worker;
+    this.#life = new WorkerLife({
+      name,
+      worker,
+      silence,
       awaited: () => this.#tree === undefined || this.#tree.awaited,
-      silent: () => this.fail(`was silent for ${options.silence} seconds; it was ended`),
+      ping: () => this.#send({ kind: 'ping' }),
+      failed: (reason) => {
+        this.#tree?.break(reason);
+        this.#unmade(reason);
+      },
     });
+    this.#exited = this.#life.exited.then(ended);
+    worker.on('message', (message: unknown) => this.#receive(message));
+    this.#send({ kind: 'make', data }, transfer);
   }
 
   /** Asks the worker to stop making the tree; one that does not answer soon is ended. */
   giveUp(): void {
-    const unmake: ToServer = { kind: 'unmake' };
-    this.#worker.postMessage(unmake);
-    const late = setTimeout(() => this.fail('was given up'), patience);
+    this.#send({ kind: 'unmake' });
+    const late = setTimeout(() => this.#life.fail('was given up'), patience);
     void this.#exited.then(() => clearTimeout(late));
   }
 
-  /** Makes every operation on the tree fail, and ends the worker. */
-  fail(happened: string, cause?: unknown): void {
-    if (this.#failed) return;
-    this.#failed = true;
-    const reason = new StillError('EIO', `the worker that reads ${this.#options.name} ${happened}`, {
-      cause,
-    });
-    this.#tree?.break(reason);
-    this.#unmade(reason);
-    // Its exit is what `end` waits for.
-    void this.#worker.terminate();
-    this.#pulse.stop();
-  }
-
   async end(): Promise<void> {
-    this.fail('was ended');
+    await this.#life.end();
     await this.#exited;
   }
 
+  #send(message: ToServer, transfer: readonly MessagePort[] = []): void {
+    this.#worker.postMessage(message, transfer);
+  }
+
   #receive(message: unknown): void {
-    this.#pulse.heard();
+    this.#life.heard();
     try {
       this.#hear(parseToClient(message));
     } catch (error) {
-      this.fail('sent what can not be understood', error);
+      this.#life.fail('sent what can not be understood', error);
     }
   }
 
@@ -141,12 +116,5 @@ class Host {
     } else {
       this.#tree?.receive(message);
     }
-  }
-
-  #crashed(error: unknown): void {
-    const outOfMemory =
-      error instanceof Error && 'code' in error && error.code === 'ERR_WORKER_OUT_OF_MEMORY';
-    if (outOfMemory) this.fail(`needed more than the ${this.#memory} MiB that it may have`);
-    else this.fail(`crashed: ${messageOf(error)}`, undefined);
   }
 }
