@@ -14,7 +14,6 @@ const Flag = {
   BIG_WRITES: 1n << 5n,
   AUTO_INVAL_DATA: 1n << 12n,
   DO_READDIRPLUS: 1n << 13n,
-  READDIRPLUS_AUTO: 1n << 14n,
   ASYNC_DIO: 1n << 15n,
   PARALLEL_DIROPS: 1n << 18n,
   POSIX_ACL: 1n << 20n,
@@ -25,13 +24,16 @@ const Flag = {
   PASSTHROUGH: 1n << 37n,
 } as const;
 
+/**
+ * Without READDIRPLUS_AUTO, by which the kernel would ask for attributes with the first part of a listing alone, and then
+ * for each of the other files: a tree tells attributes only where they cost nothing.
+ */
 const always =
   Flag.ASYNC_READ |
   Flag.EXPORT_SUPPORT |
   Flag.BIG_WRITES |
   Flag.AUTO_INVAL_DATA |
   Flag.DO_READDIRPLUS |
-  Flag.READDIRPLUS_AUTO |
   Flag.ASYNC_DIO |
   Flag.PARALLEL_DIROPS |
   Flag.POSIX_ACL |

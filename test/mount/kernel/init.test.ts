@@ -3,6 +3,7 @@ import { negotiate } from '../../../mount/kernel/protocol/init.js';
 
 const EXPORT_SUPPORT = 1n << 4n;
 const READDIRPLUS = 1n << 13n;
+const READDIRPLUS_AUTO = 1n << 14n;
 const WRITEBACK_CACHE = 1n << 16n;
 const MAX_PAGES = 1n << 22n;
 const PASSTHROUGH = 1n << 37n;
@@ -32,7 +33,7 @@ describe('INIT', () => {
     const { flags, minor, pages } = parsed(negotiate(kernel, own).reply);
     for (const wanted of [EXPORT_SUPPORT, READDIRPLUS, MAX_PAGES, PASSTHROUGH])
       expect(flags & wanted).toBe(wanted);
-    expect(flags & WRITEBACK_CACHE).toBe(0n);
+    expect(flags & (READDIRPLUS_AUTO | WRITEBACK_CACHE)).toBe(0n);
     expect(minor).toBeLessThanOrEqual(kernel.minor);
     expect(pages * 4096).toBe(1024 * 1024);
   });
