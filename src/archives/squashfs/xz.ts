@@ -1,3 +1,4 @@
+import { crc32 } from '../../crc32.js';
 import { StillError } from '../../errors.js';
 import { timed } from '../../pace.js';
 import { branchFilters } from './bcj.js';
@@ -84,18 +85,6 @@ function parseBlockHeader(input: Buffer): { filters: Array<(code: Buffer) => voi
     if (undo) filters.push(undo);
   }
   return { filters, end };
-}
-
-const crcTable = Uint32Array.from({ length: 256 }, (_, byte) => {
-  let crc = byte;
-  for (let bit = 0; bit < 8; bit++) crc = (crc & 1) === 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1;
-  return crc;
-});
-
-function crc32(bytes: Uint8Array): number {
-  let crc = -1;
-  for (const byte of bytes) crc = (crc >>> 8) ^ (crcTable[(crc ^ byte) & 0xff] as number);
-  return ~crc >>> 0;
 }
 
 function damaged(what: string): StillError {
