@@ -98,6 +98,8 @@ export interface SnapshotDisk {
   readonly name: Name;
   /** Bytes. */
   readonly size: number;
+  /** Only what has changed on it can be read. */
+  readonly limited?: boolean;
   /**
    * The disk as it was: dirty since the chain's base; holes are zeros for certain. Given back by `discard` where
    * the snapshot's store allows. The caller closes it; the snapshot's end makes it useless before.

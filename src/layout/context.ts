@@ -7,12 +7,15 @@ import type { Lending } from './lending.js';
 import type { NodeAttributes } from './node.js';
 import type { OpenedBackups } from './opened-backups.js';
 import type { OpenedDisks } from './opened-disks.js';
+import type { OpenedInspections } from './opened-inspections.js';
 import type { Still } from './still.js';
 
 /** What all nodes of a layout share. */
 export interface LayoutContext {
   readonly backups: OpenedBackups;
   readonly disks: OpenedDisks;
+  /** What is inside disks. */
+  readonly inspections: OpenedInspections;
   /** Stored files that are shown as they are. */
   readonly files: Lending<Disk>;
   /** Trees that stand upon the layout's folders. */

@@ -14,6 +14,7 @@ import { NodeTable, rootInode } from './node-table.js';
 import { OpenFiles } from './open-files.js';
 import { OpenedBackups } from './opened-backups.js';
 import { OpenedDisks } from './opened-disks.js';
+import { OpenedInspections } from './opened-inspections.js';
 import { rootFolder } from './root-folder.js';
 import { rowsAfter } from './row-order.js';
 import type { Still } from './still.js';
@@ -51,9 +52,11 @@ class Layout implements Tree {
   constructor({ stores, guests = [], log, openToOthers = false }: LayoutOptions) {
     const closeFailed = (error: unknown): void => log.warn({ error }, 'something was not closed properly');
     const changes = this.#changes;
+    const disks = new OpenedDisks(log, (still) => changes.problems(still));
     this.#context = {
       backups: new OpenedBackups((backup) => changes.below(backup)),
-      disks: new OpenedDisks(log, (still) => changes.problems(still)),
+      disks,
+      inspections: new OpenedInspections(disks, log, (still) => changes.problems(still)),
       files: new Lending({ mostIdle: mostIdleFiles, idleMilliseconds, closeFailed }),
       trees: new Lending({ mostIdle: mostIdleTrees, idleMilliseconds, closeFailed }),
       owner: { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 },
@@ -207,8 +210,8 @@ class Layout implements Tree {
     for (const stop of this.#stopWatching) stop();
     this.#changes.close();
     this.#files.releaseAll();
-    const { disks, files, trees } = this.#context;
-    await Promise.all([disks.close(), files.close(), trees.close()]);
+    const { disks, inspections, files, trees } = this.#context;
+    await Promise.all([inspections.close(), disks.close(), files.close(), trees.close()]);
   }
 
   async #found(node: Node, freshSeconds: number, signal: AbortSignal): Promise<Found> {
@@ -237,6 +240,7 @@ class Layout implements Tree {
   #ended(still: Still): void {
     still.end();
     this.#files.end(still.path);
+    this.#context.inspections.drop(still);
     this.#context.disks.drop(still);
     this.#context.trees.drop((key) => key.startsWith(`${still.key}\0`));
     this.#changes.below(still.path);

@@ -8,3 +8,5 @@ export const problemName = 'PROBLEM.txt' as Name;
 export const outcomeName = 'outcome' as Name;
 /** What a snapshot says of itself. */
 export const descriptionName = 'snapshot.json' as Name;
+/** What volumes there are on the disks. */
+export const volumesName = 'volumes.json' as Name;

@@ -1,17 +1,21 @@
 import { isEntryName, type Name } from '../name.js';
 import type { Time } from '../time.js';
+import type { OpenTree } from '../tree/tree.js';
 import { type LayoutContext, shortly } from './context.js';
+import { DiskContents } from './disk-contents.js';
 import { ChangesFolder, DisksFolder } from './disk-folders.js';
 import type { Child, FileNode, FolderNode, Node, NodeAttributes, Row } from './node.js';
-import { problemName } from './own-names.js';
+import { problemName, volumesName } from './own-names.js';
 import { problemFile } from './problem-file.js';
-import { RootfsFolder } from './rootfs-folder.js';
 import { rowsInOrder } from './row-order.js';
 import type { Still } from './still.js';
 import type { StillNode } from './still-node.js';
+import { madeText, TextFile } from './text-file.js';
+import { TreeFolder } from './tree-folder.js';
 
 const disksName = 'disks' as Name;
 const changesName = 'changes' as Name;
+const filesName = 'files' as Name;
 const rootfsName = 'rootfs' as Name;
 
 /** What the folders of backups and of snapshots have in common. */
@@ -37,7 +41,17 @@ export abstract class StillFolder implements StillNode {
 
   async rows(signal: AbortSignal): Promise<readonly Row[]> {
     const still = await this.still(signal);
-    const names = [...still.files.keys(), ...this.ownNames, disksName, changesName, rootfsName, problemName];
+    if (still.isInspectable) this.context.inspections.prepare();
+    const names = [
+      ...still.files.keys(),
+      ...this.ownNames,
+      disksName,
+      changesName,
+      filesName,
+      rootfsName,
+      volumesName,
+      problemName,
+    ];
     const nodes = names.map((name) => ({ name, node: this.#node(name, still) }));
     return rowsInOrder(
       nodes.flatMap(({ name, node }) => (node ? [{ name, type: node.type, path: node.path }] : [])),
@@ -60,8 +74,28 @@ export abstract class StillFolder implements StillNode {
       return still.disks.size > 0 ? new DisksFolder(this.context, path, this) : undefined;
     if (name === changesName)
       return still.disks.size > 0 ? new ChangesFolder(this.context, path, this) : undefined;
-    if (name === rootfsName) return still.rootfs && new RootfsFolder(this.context, path, this);
+    if (name === rootfsName || name === filesName) return this.#treeFolder(name, still);
+    if (name === volumesName) {
+      if (!still.isInspectable) return undefined;
+      const source = madeText((signal) => this.#contents(still).describe(signal));
+      return new TextFile(this.context, path, this, source);
+    }
     if (name === problemName) return still.hasProblems ? problemFile(this.context, path, this) : undefined;
     return this.ownNode(name, path) ?? (still.files.has(name) ? this.fileNode(name, path) : undefined);
+  }
+
+  #treeFolder(name: Name, still: Still): TreeFolder | undefined {
+    if (still.isAbsent(name)) return undefined;
+    const opens = ({ rootfs, isInspectable }: Still): OpenTree | undefined => {
+      if (name === rootfsName && rootfs) return rootfs;
+      if (!isInspectable) return undefined;
+      const contents = this.#contents(still);
+      return name === filesName ? contents.files : contents.rootfs;
+    };
+    return opens(still) && new TreeFolder(this.context, this, name, opens);
+  }
+
+  #contents(still: Still): DiskContents {
+    return new DiskContents(this.context, still, this.time);
   }
 }

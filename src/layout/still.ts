@@ -3,12 +3,16 @@ import { isEntryName, type Name, nameToText } from '../name.js';
 import type { OpenTree } from '../tree/tree.js';
 
 /** Names in a still's folder that the layout has for itself. */
-const layoutNames: readonly string[] = ['disks', 'changes', 'rootfs', 'files', 'PROBLEM.txt'];
+const layoutNames: readonly string[] = ['disks', 'changes', 'rootfs', 'files', 'volumes.json', 'PROBLEM.txt'];
+const onlyChanges =
+  'There is neither files/ nor rootfs/: only what has changed on the disks can be read (readable: dirty).';
 const longestSuffix = '.dirty.json'.length;
 
 /** A disk of a backup or of a snapshot. */
 export interface StillDisk {
   readonly name: Name;
+  /** Only what has changed on it can be read. */
+  readonly limited?: boolean;
   /** The caller closes it. */
   open(signal: AbortSignal): Promise<Disk>;
 }
@@ -38,6 +42,7 @@ export class Still<File extends { readonly name: Name } = { readonly name: Name 
   readonly #problems: () => readonly string[];
   readonly #notShown: readonly string[];
   readonly #foundProblems = new Map<string, string>();
+  readonly #absent = new Set<Name>();
   #ended = false;
 
   constructor({ path, key, files, disks, rootfs, problems, ownNames = [] }: StillParts<File>) {
@@ -63,7 +68,27 @@ export class Still<File extends { readonly name: Name } = { readonly name: Name 
         return [];
       }),
     );
+    if (this.#limited) notShown.push(onlyChanges);
     this.#notShown = notShown;
+  }
+
+  get #limited(): boolean {
+    for (const { limited } of this.disks.values()) if (limited) return true;
+    return false;
+  }
+
+  /** Whether there are disks that can be looked into. */
+  get isInspectable(): boolean {
+    return this.disks.size > 0 && !this.#limited;
+  }
+
+  /** Says that there is no such thing after all, which only a look at the disks could tell. */
+  setAbsent(name: Name): void {
+    this.#absent.add(name);
+  }
+
+  isAbsent(name: Name): boolean {
+    return this.#absent.has(name);
   }
 
   get hasProblems(): boolean {

@@ -5,7 +5,8 @@ import { execa } from 'execa';
 import { makeSmallFiles } from '../corpus/guest-trees.js';
 import { numbers } from '../corpus/qcow2-images.js';
 import { alternate, type Contender, seconds } from './measure.js';
-import { peakMemory, type Running, start, stillfs } from './mounts.js';
+import { peakMemory, type Running, stillfs } from './mounts.js';
+import { fuse, kernel, type Mount, withMount } from './peer-mounts.js';
 import type { Row } from './report.js';
 
 const shownIn = (mountpoint: string, guest: string): string =>
@@ -43,7 +44,6 @@ export async function* archiveReads(
 class ArchiveBench {
   readonly store: string;
   readonly cache: string;
-  #mounts = 0;
 
   constructor(
     readonly folder: string,
@@ -280,16 +280,8 @@ class ArchiveBench {
     ];
   }
 
-  async #with<T>(mount: Mount, use: (path: string, pid: number) => Promise<T>): Promise<T> {
-    const mountpoint = join(this.folder, `mount-${this.#mounts++}`);
-    await mkdir(mountpoint);
-    const running = await mount(mountpoint);
-    try {
-      return await use(running.path, running.pid);
-    } finally {
-      await running.stop();
-      await rm(mountpoint, { recursive: true, force: true });
-    }
+  #with<T>(mount: Mount, use: (path: string, pid: number) => Promise<T>): Promise<T> {
+    return withMount(this.folder, mount, use);
   }
 
   async #stillfs(guest: string, mountpoint: string): Promise<Running> {
@@ -297,40 +289,19 @@ class ArchiveBench {
     return { ...running, path: shownIn(mountpoint, guest) };
   }
 
-  async #archivemount(guest: string, mountpoint: string): Promise<Running> {
-    return this.#fuse('archivemount', ['-f', '-o', 'ro', this.archive(guest), mountpoint], mountpoint);
+  #archivemount(guest: string, mountpoint: string): Promise<Running> {
+    return fuse('archivemount', ['-f', '-o', 'ro', this.archive(guest), mountpoint], mountpoint);
   }
 
-  async #squashfuse(guest: string, mountpoint: string): Promise<Running> {
-    return this.#fuse('squashfuse_ll', ['-f', this.archive(guest), mountpoint], mountpoint);
-  }
-
-  async #fuse(program: string, args: readonly string[], mountpoint: string): Promise<Running> {
-    const ready = async (): Promise<boolean> => (await readdir(mountpoint)).length > 0;
-    const running = await start(program, args, mountpoint, ready);
-    return {
-      ...running,
-      stop: async () => {
-        await execa('umount', [mountpoint]);
-        await running.stop();
-      },
-    };
+  #squashfuse(guest: string, mountpoint: string): Promise<Running> {
+    return fuse('squashfuse_ll', ['-f', this.archive(guest), mountpoint], mountpoint);
   }
 
   async #kernel(guest: string, mountpoint: string): Promise<Running> {
     await execa('truncate', ['--size=%4096', this.archive(guest)]);
-    await execa('mount', ['-t', 'squashfs', '-o', 'ro,loop', this.archive(guest), mountpoint]);
-    return {
-      path: mountpoint,
-      pid: 0,
-      stop: async () => {
-        await execa('umount', [mountpoint]);
-      },
-    };
+    return kernel('squashfs', 'defaults', this.archive(guest), mountpoint);
   }
 }
-
-type Mount = (mountpoint: string) => Promise<Running>;
 
 const name = (ending: string): string => (ending === 'sqfs' ? 'squashfs' : ending.replaceAll('_', '.'));
 

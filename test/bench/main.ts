@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { archiveReads } from './archive-reads.js';
 import { diskReads } from './disk-reads.js';
+import { fileSystemReads } from './file-system-reads.js';
 import { folderReads } from './folder-reads.js';
 import { liveReads } from './live-reads.js';
 import { mountTimes } from './mount-time.js';
@@ -34,6 +35,7 @@ try {
           : { files: 100_000, read: 20_000, members: 1_000_000 },
         rounds,
       ),
+    'file-systems': () => fileSystemReads(folder, values.short ? 5_000 : 100_000, rounds),
     mounting: async () => [
       await mountTimes(folder, values.short ? [100, 1000] : [100, 1000, 10_000], rounds),
     ],

@@ -287,8 +287,11 @@ describe('a running VM with a raw and a qcow2 disk, mounted', () => {
       expect((await readdir(guest.path('plain'))).sort()).toEqual([
         'changes',
         'disks',
+        'files',
         'outcome',
+        'rootfs',
         'snapshot.json',
+        'volumes.json',
       ]);
       await expect(stat(guest.path('plain', 'PROBLEM.txt'))).rejects.toMatchObject({ code: 'ENOENT' });
       await writeFile(guest.path('plain', 'outcome'), 'success');

@@ -111,9 +111,10 @@ export class QemuSnapshot implements Snapshot {
     this.#keeper = taken.keeper;
     this.#standing = standing;
     this.#fleecingFolder = FleecingFolder.at(taken.record.fleecingFolder);
-    this.disks = taken.disks.map(({ drive }, index) => ({
+    this.disks = taken.disks.map(({ drive, recorded }, index) => ({
       name: nameFromText(drive.name),
       size: drive.sizeBytes,
+      limited: recorded.limited,
       open: async () => this.#disk(index).lent(),
     }));
     this.#watchKeeper(taken.keeper);

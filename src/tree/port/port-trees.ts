@@ -29,8 +29,8 @@ export class PortTrees {
     return false;
   }
 
-  /** The tree at the other end of a port, as soon as it is served. Closing it closes the port. */
-  async adopt(port: MessagePort): Promise<Tree> {
+  /** The tree at the other end of a port, as soon as it is served. Closing it closes the port and calls `closed`. */
+  async adopt(port: MessagePort, closed: () => void): Promise<Tree> {
     const { signal } = this.#broken;
     let leave = (): void => undefined;
     try {
@@ -44,7 +44,7 @@ export class PortTrees {
           try {
             const message = parseToClient(value);
             if (message.kind === 'ready') {
-              tree = this.#made(port, message.root, message.operations);
+              tree = this.#made(port, message.root, message.operations, closed);
               resolve(tree);
             } else tree?.receive(message);
           } catch (error) {
@@ -62,10 +62,16 @@ export class PortTrees {
     }
   }
 
-  #made(port: MessagePort, root: Inode, operations: readonly OptionalOperation[]): PortTree {
+  #made(
+    port: MessagePort,
+    root: Inode,
+    operations: readonly OptionalOperation[],
+    closed: () => void,
+  ): PortTree {
     const tree: PortTree = new PortTree(port, root, operations, async () => {
       this.#trees.delete(tree);
       port.close();
+      closed();
     });
     this.#trees.add(tree);
     return tree;

@@ -152,10 +152,13 @@ describe('mkdir in snapshots/', () => {
     expect(await namesAt(tree, `${snapshots}/daily@monday`)).toEqual([
       'changes',
       'disks',
+      'files',
       'firewall.conf',
       'guest.conf',
       'outcome',
+      'rootfs',
       'snapshot.json',
+      'volumes.json',
     ]);
     expect((await find(tree, snapshots))?.links).toBe(3);
   });

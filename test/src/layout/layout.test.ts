@@ -159,7 +159,7 @@ describe('what is opened', () => {
     const disk = storedDisk('vda', async () => someDisk());
     store.add('100', 'qemu-1731491839', noon, { disks: [disk] });
     const tree = layoutOf(store);
-    expect(await namesAt(tree, path)).toEqual(['changes', 'disks']);
+    expect(await namesAt(tree, path)).toEqual(['changes', 'disks', 'files', 'rootfs', 'volumes.json']);
     expect(await namesAt(tree, `${path}/disks`)).toEqual(['vda.dirty.json', 'vda.dirty.map', 'vda.raw']);
     expect(await namesAt(tree, `${path}/changes`)).toEqual(['vda.changed']);
     expect(disk.opens).toBe(0);

@@ -35,7 +35,9 @@ describe.each(['kernel', 'fuse-native'] as const)('guests mounted over %s', (tra
   afterEach(() => mounted.endSnapshots());
 
   it('mkdir takes a snapshot, ls and cat show it, rmdir ends it', async () => {
-    expect(await sh('mkdir "$1"; ls "$1"')).toBe('changes\ndisks\nguest.conf\noutcome\nsnapshot.json');
+    expect(await sh('mkdir "$1"; ls "$1"')).toBe(
+      'changes\ndisks\nfiles\nguest.conf\noutcome\nrootfs\nsnapshot.json\nvolumes.json',
+    );
     expect(await sh('cat "$1/guest.conf" "$1/outcome"')).toBe('cores: 2\npending');
     expect(JSON.parse(await sh('cat "$1/snapshot.json"'))).toMatchObject({ name: 'daily@monday' });
     expect(await sh('rmdir "$1"; ls "$2"')).toBe('');

@@ -67,8 +67,11 @@ describe('a store that qemu-img made', () => {
       'backup.log',
       'changes',
       'disks',
+      'files',
       'firewall.conf',
       'guest.conf',
+      'rootfs',
+      'volumes.json',
     ]);
     expect(await textAt(tree, `${full}/backup.log`)).toBe('INFO: backup finished\n');
     expect(await namesAt(tree, 'backups/nas/101/20241115T095719Z/disks')).toContain('vda.raw');

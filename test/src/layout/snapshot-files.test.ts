@@ -202,9 +202,12 @@ describe("a snapshot's folder", () => {
       'PROBLEM.txt',
       'changes',
       'disks',
+      'files',
       'guest.conf',
       'outcome',
+      'rootfs',
       'snapshot.json',
+      'volumes.json',
     ]);
     expect(await textAt(tree, `${full}/outcome`)).toBe('pending\n');
     expect(await textAt(tree, `${full}/PROBLEM.txt`)).toContain('outcome is not shown');
