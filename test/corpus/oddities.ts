@@ -163,7 +163,10 @@ function nodes(odd: OddFolder): void {
   makeNode(odd.path('nodes', 'null'), 'character', 1, 3);
   makeNode(odd.path('nodes', 'whiteout'), 'character', 0, 0);
   makeNode(odd.path('nodes', 'disk'), 'block', 8, 17);
-  makeNode(odd.path('nodes', 'large-numbers'), 'block', 4095, 1048575);
+  makeNode(odd.path('nodes', 'large'), 'block', 511, 262143);
+  odd.attempt('the largest numbers of a device', () =>
+    makeNode(odd.path('nodes', 'large-numbers'), 'block', 4095, 1048575),
+  );
   makeNode(odd.path('nodes', 'fifo'), 'fifo');
   makeNode(odd.path('nodes', 'socket'), 'socket');
   makeLink(odd.path('nodes', 'fifo'), odd.path('nodes', 'fifo-again'));

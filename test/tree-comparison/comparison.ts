@@ -78,6 +78,11 @@ export class Comparison {
     this.#same(path, 'uid', before.uid, after.uid);
     this.#same(path, 'gid', before.gid, after.gid);
     this.#same(path, 'modified', before.mtimeNs, after.mtimeNs);
+    if (this.#options.inodes === 'same') {
+      this.#same(path, 'accessed', before.atimeNs, after.atimeNs);
+      this.#same(path, 'changed', before.ctimeNs, after.ctimeNs);
+      this.#same(path, 'blocks', before.blocks, after.blocks);
+    }
     if (type === 'block' || type === 'character') this.#same(path, 'device', before.rdev, after.rdev);
     if (type !== 'directory' || this.#options.folders === 'same') {
       this.#same(path, 'size', before.size, after.size);

@@ -7,6 +7,9 @@ export type Aspect =
   | 'gid'
   | 'size'
   | 'modified'
+  | 'accessed'
+  | 'changed'
+  | 'blocks'
   | 'links'
   | 'device'
   | 'target'
@@ -29,6 +32,8 @@ export interface ComparisonOptions {
   readonly holes?: 'same' | 'ignore';
   /** Whether folders must have the same st_size and st_nlink, which hang on the file system. Default: ignore. */
   readonly folders?: 'same' | 'ignore';
+  /** Whether files must have the same st_blocks, st_atime and st_ctime, which a copy can't keep. Default: ignore. */
+  readonly inodes?: 'same' | 'ignore';
   /** Whether bytes are read. Default: read. */
   readonly contents?: 'read' | 'ignore';
   /** So many differences end the comparison. Default: 100. */
