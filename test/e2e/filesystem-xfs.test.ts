@@ -1,0 +1,80 @@
+import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Churn } from '../corpus/churn.js';
+import { makeOddities } from '../corpus/oddities.js';
+import { type LoopMount, withLoopMount } from '../filesystems/loop-mount.js';
+import { MountedImage } from '../filesystems/mounted-image.js';
+import { compareTrees, type Difference } from '../tree-comparison/compare-trees.js';
+import { output } from './served-mount.js';
+
+const full = process.env.STILLFS_FULL !== undefined;
+const mebibyte = 1024 * 1024;
+
+/** mkfs.xfs refuses anything smaller; sparse files cost nothing. */
+async function makeImage(image: string, mebibytes: number, ...options: string[]): Promise<void> {
+  await writeFile(image, '');
+  await truncate(image, mebibytes * mebibyte);
+  await output('mkfs.xfs', '-q', '-f', ...options, image);
+}
+
+const fill = (image: string, use: (mount: LoopMount) => unknown): Promise<unknown> =>
+  withLoopMount(image, 'xfs', 'nouuid', use);
+
+/** Compares what the kernel shows of an image, without changing it, with what we do. */
+async function differences(image: string): Promise<{ found: Difference[]; problems: readonly string[] }> {
+  return withLoopMount(image, 'xfs', 'ro,nouuid,norecovery', async (kernel) => {
+    const ours = await MountedImage.start('xfs', image);
+    try {
+      const all = { holes: 'same', folders: 'same', inodes: 'same', contents: 'ignore' } as const;
+      // First of all: what was allocated and never written is data to the kernel once it was read.
+      const before = await compareTrees(kernel.mountpoint, ours.mountpoint, all);
+      const contents = await compareTrees(kernel.mountpoint, ours.mountpoint);
+      const found = [...before, ...contents].filter((difference) => !isRawAcl(difference));
+      return { found, problems: ours.problems };
+    } finally {
+      await ours.stop();
+    }
+  });
+}
+
+/** Linux shows an ACL twice: as an ACL, and as the attribute that XFS keeps it in. We show it once. */
+const isRawAcl = ({ aspect, expected }: Difference): boolean =>
+  aspect === 'xattrs' && /^trusted\.SGI_ACL_(FILE|DEFAULT): /.test(expected);
+
+describe('an XFS file system', () => {
+  let folder: string;
+  let image: string;
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'stillfs-xfs-'));
+    image = join(folder, 'image');
+  });
+  afterAll(() => rm(folder, { recursive: true }));
+
+  it.each([
+    ['as mkfs.xfs makes it', []],
+    ['with blocks of 1 KiB', ['-b', 'size=1k']],
+    ['with inodes of 1 KiB and folders in blocks of 16 KiB', ['-i', 'size=1024', '-n', 'size=16k']],
+    [
+      'with inodes of 2 KiB, 64-bit extent counts, reverse maps',
+      ['-i', 'size=2048,nrext64=1', '-m', 'rmapbt=1'],
+    ],
+    [
+      'without what came after version 5',
+      ['-m', 'bigtime=0,inobtcount=0,reflink=0,finobt=0', '-i', 'sparse=0'],
+    ],
+    ['with sectors of 4 KiB and 16 allocation groups', ['-s', 'size=4096', '-d', 'agcount=16']],
+  ])('%s shows every oddity as the kernel does', async (_, options) => {
+    await makeImage(image, 2048, ...options);
+    await fill(image, ({ mountpoint }) => makeOddities(mountpoint));
+    expect(await differences(image)).toEqual({ found: [], problems: [] });
+  });
+
+  it('that was changed for a long time shows what the kernel does', async () => {
+    await makeImage(image, 400, '-b', 'size=1k', '-i', 'nrext64=1');
+    await fill(image, ({ mountpoint }) => new Churn(mountpoint, 7).run(full ? 40_000 : 4_000));
+    expect(await differences(image)).toEqual({ found: [], problems: [] });
+  });
+});
