@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import {
   chmod,
   copyFile,
@@ -9,11 +10,12 @@ import {
   readFile,
   rename,
   rm,
+  stat,
   symlink,
   writeFile,
 } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { hasCode } from '../../src/errors.js';
 import { kernelModules } from './kernel-modules.js';
@@ -35,11 +37,33 @@ export interface GuestImage {
   readonly initramfs: string;
 }
 
+/** What a test needs in its guest beyond what all of them have. */
+export interface GuestAdditions {
+  /** Paths of programs of this host: the guest has them in /sbin. */
+  readonly programs?: readonly string[];
+  /** Modules of the guest's kernel, which are loaded as it boots. */
+  readonly modules?: readonly string[];
+}
+
 /**
  * A small Linux that boots in seconds under emulation: Debian's cloud kernel, busybox, the guest agent and mke2fs in
  * one initramfs. It is built where there is none yet, or where one of its packages or sources has changed.
  */
-export async function guestImage(): Promise<GuestImage> {
+export async function guestImage(additions: GuestAdditions = {}): Promise<GuestImage> {
+  const image = await plainImage();
+  const { programs = [], modules: wanted = [] } = additions;
+  if (programs.length === 0 && wanted.length === 0) return image;
+  const hash = createHash('sha256').update(JSON.stringify([programs, wanted]));
+  for (const program of programs) {
+    const { size, mtimeMs } = await stat(program);
+    hash.update(`${size} ${mtimeMs}\n`);
+  }
+  const initramfs = `${image.initramfs}-${hash.digest('hex').slice(0, 16)}`;
+  if (!existsSync(initramfs)) await addTo(image.initramfs, { programs, modules: wanted }, initramfs);
+  return { kernel: image.kernel, initramfs };
+}
+
+async function plainImage(): Promise<GuestImage> {
   const packages = await guestPackages();
   const hash = createHash('sha256');
   for (const path of packages) hash.update(`${path}\n`);
@@ -102,16 +126,42 @@ async function build(packages: readonly string[], target: string): Promise<void>
     await copyFile('/etc/mke2fs.conf', join(root, 'etc/mke2fs.conf'));
     // mke2fs and the agent look here for what is mounted.
     await symlink('/proc/self/mounts', join(root, 'etc/mtab'));
-    await addModules(root, await only(join(unpacked, 'lib/modules'), ''));
-
-    // Not compressed: to unpack it would take the emulated processor longer than to read it.
-    const archive = join(target, 'initramfs');
-    await run('sh', ['-c', 'find . | cpio --create --format=newc --owner=0:0 --quiet >"$0"', archive], {
-      cwd: root,
-    });
+    await addModules(root, await only(join(unpacked, 'lib/modules'), ''), modules);
+    await pack(root, join(target, 'initramfs'));
   } finally {
     await rm(work, { recursive: true, force: true });
   }
+}
+
+/** Writes an initramfs with more in it: the kernel unpacks archives that follow one another. */
+async function addTo(
+  initramfs: string,
+  { programs, modules: wanted }: Required<GuestAdditions>,
+  target: string,
+): Promise<void> {
+  const work = await mkdtemp(join(tmpdir(), 'stillfs-guest-additions-'));
+  try {
+    const unpacked = join(work, 'unpacked');
+    const root = join(work, 'root');
+    for (const folder of ['sbin', 'modules']) await mkdir(join(root, folder), { recursive: true });
+    for (const program of programs) await addProgram(root, program, join('sbin', basename(program)));
+    for (const path of await guestPackages()) await run('dpkg-deb', ['-x', path, unpacked]);
+    await addModules(root, await only(join(unpacked, 'lib/modules'), ''), wanted);
+    const added = join(work, 'initramfs');
+    await pack(root, added);
+    const built = `${target}.building-${process.pid}`;
+    await writeFile(built, Buffer.concat([await readFile(initramfs), await readFile(added)]));
+    await rename(built, target);
+  } finally {
+    await rm(work, { recursive: true, force: true });
+  }
+}
+
+/** Not compressed: to unpack it would take the emulated processor longer than to read it. */
+async function pack(root: string, archive: string): Promise<void> {
+  await run('sh', ['-c', 'find . | cpio --create --format=newc --owner=0:0 --quiet >"$0"', archive], {
+    cwd: root,
+  });
 }
 
 /** The only entry of a folder whose name begins so. */
@@ -141,9 +191,9 @@ async function addProgram(root: string, program: string, path: string): Promise<
 }
 
 /** The modules as NAME.ko, and beside each a file NAME that lists in which order to load what it needs. */
-async function addModules(root: string, folder: string): Promise<void> {
+async function addModules(root: string, folder: string, wanted: readonly string[]): Promise<void> {
   const found = await kernelModules(folder);
-  for (const name of modules) {
+  for (const name of wanted) {
     const order = await found.loadingOrder(name);
     for (const module of order) await copyFile(found.path(module), join(root, 'modules', `${module}.ko`));
     await writeFile(join(root, 'modules', name), order.map((module) => `${module}\n`).join(''));

@@ -4,7 +4,7 @@ import { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CommandSocket } from './command-socket.js';
-import { guestImage } from './guest-image.js';
+import { type GuestAdditions, guestImage } from './guest-image.js';
 import { type CommandResult, GuestShell } from './guest-shell.js';
 import { diskArguments, type MachineDisk, modulesOfBus } from './machine-disk.js';
 
@@ -16,6 +16,7 @@ export interface MachineOptions {
   /** Whether the guest is booted, and waited for. Otherwise it stands before its first instruction. Default: true. */
   readonly running?: boolean;
   readonly qemuArguments?: readonly string[];
+  readonly additions?: GuestAdditions;
 }
 
 /** How QEMU ended. */
@@ -69,7 +70,8 @@ export class Machine {
     this.agentPath = join(folder, 'agent.sock');
     const { disks = [], agent = true, memoryMebibytes = 192, running = true, qemuArguments = [] } = options;
     this.#hasAgent = agent;
-    const modules = [...new Set(disks.flatMap(({ bus = 'virtio-blk' }) => modulesOfBus[bus]))];
+    const buses = new Set(disks.flatMap(({ bus = 'virtio-blk' }) => modulesOfBus[bus]));
+    const modules = [...buses, ...(options.additions?.modules ?? [])];
     // The kernel gives what it does not know itself to init, as environment variables.
     const environment = [
       `modules=${['virtio_pci', 'virtio_console', ...modules].join()}`,
@@ -125,7 +127,7 @@ export class Machine {
 
   /** Starts a machine and resolves when its guest takes commands. */
   static async start(options: MachineOptions = {}): Promise<Machine> {
-    const image = await guestImage();
+    const image = await guestImage(options.additions);
     const machine = new Machine(await mkdtemp(join(tmpdir(), 'stillfs-machine-')), image, options);
     try {
       await machine.#started(async () => {

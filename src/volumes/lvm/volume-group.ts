@@ -73,6 +73,7 @@ export function parseVolumeGroup(text: string): VolumeGroup {
     mustBeName(key);
     logicalVolumes.set(key, logicalVolumeOf(key, section, extentBytes));
   }
+  showSnapshots(logicalVolumes);
   return {
     name,
     uuid: withoutHyphens(group.text('id')),
@@ -81,6 +82,18 @@ export function parseVolumeGroup(text: string): VolumeGroup {
     physicalVolumes,
     logicalVolumes,
   };
+}
+
+/** The store of a snapshot has the name that people know; the volume that joins it to its origin stands for it in the text. */
+function showSnapshots(volumes: Map<string, LogicalVolume>): void {
+  for (const join of [...volumes.values()]) {
+    const [segment] = join.segments;
+    if (segment?.type !== 'snapshot') continue;
+    volumes.set(join.name, { ...join, isVisible: false });
+    const [name] = segment.section.list('cow_store');
+    const store = typeof name === 'string' ? volumes.get(name) : undefined;
+    if (store) volumes.set(store.name, { ...store, isVisible: true });
+  }
 }
 
 /** A list of names and extents, by turns. */
