@@ -1,5 +1,6 @@
 import type { Disk } from '../disks/disk.js';
 import type { FileSystem, FileSystemOptions } from './file-system.js';
+import { isNtfs, openNtfs } from './ntfs/ntfs.js';
 import { isXfs, openXfs } from './xfs/xfs.js';
 
 /** As much of a volume's beginning as tells what it holds, bytes. */
@@ -11,7 +12,10 @@ interface Reader {
 }
 
 /** The kinds that are read. Where two could be meant, the first is: what would be left over of an older one comes last. */
-const readers: readonly Reader[] = [{ is: isXfs, open: openXfs }];
+const readers: readonly Reader[] = [
+  { is: isXfs, open: openXfs },
+  { is: isNtfs, open: openNtfs },
+];
 
 /**
  * Opens what a volume holds. Undefined: no reader knows it. The file system closes the disk; where opening fails it stays
