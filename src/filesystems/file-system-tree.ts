@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import { messageOf, StillError } from '../errors.js';
+import { hasCode, messageOf, StillError } from '../errors.js';
 import { isEntryName, type Name, nameToText } from '../name.js';
 import { rest, spend } from '../pace.js';
 import type { Problems } from '../problems.js';
@@ -166,7 +166,7 @@ export class FileSystemTree implements Tree {
 
   /** The file of an entry. EIO: it is damaged, or a folder that stands elsewhere, so that a walk would go in circles. */
   async #enter(folder: Inode, name: Name, inode: Inode, signal: AbortSignal): Promise<Attributes> {
-    const node = await this.#node(inode, signal);
+    const node = await this.#named(name, inode, signal);
     if (node.type === 'directory') {
       if (inode === this.root || (this.#parents.get(inode) ?? folder) !== folder) {
         const sentence = `the folder ${JSON.stringify(nameToText(name))} stands in two places`;
@@ -176,6 +176,18 @@ export class FileSystemTree implements Tree {
       this.#parents.set(inode, folder);
     }
     return node.attributes;
+  }
+
+  /** The node that an entry leads to. EIO: it leads nowhere. */
+  async #named(name: Name, inode: Inode, signal: AbortSignal): Promise<FileNode> {
+    try {
+      return await this.#node(inode, signal);
+    } catch (error) {
+      if (this.#closing !== undefined || !hasCode(error, 'ESTALE')) throw error;
+      const sentence = `the entry ${JSON.stringify(nameToText(name))} of a folder leads to no file`;
+      this.#problems.add(`${sentence}: ${messageOf(error)}.`);
+      throw new StillError('EIO', sentence, { cause: error });
+    }
   }
 
   async #parentOf(inode: Inode, folder: Folder, signal: AbortSignal): Promise<Inode> {

@@ -1,4 +1,5 @@
 import type { Disk } from '../disks/disk.js';
+import { isExt, openExt } from './ext/ext.js';
 import type { FileSystem, FileSystemOptions } from './file-system.js';
 import { isNtfs, openNtfs } from './ntfs/ntfs.js';
 import { isXfs, openXfs } from './xfs/xfs.js';
@@ -15,6 +16,7 @@ interface Reader {
 const readers: readonly Reader[] = [
   { is: isXfs, open: openXfs },
   { is: isNtfs, open: openNtfs },
+  { is: isExt, open: openExt },
 ];
 
 /**

@@ -23,7 +23,8 @@ export class MountedImage {
       stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
       execArgv: [],
     });
-    this.#exited = once(this.#process, 'close');
+    // 'close' never comes where both sides let go of their channel at once.
+    this.#exited = once(this.#process, 'exit');
     this.#process.stderr?.on('data', (chunk: Buffer) => {
       this.#log += chunk.toString('utf8');
     });

@@ -1,0 +1,88 @@
+import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Churn } from '../corpus/churn.js';
+import { makeOddities } from '../corpus/oddities.js';
+import { type LoopMount, withLoopMount } from '../filesystems/loop-mount.js';
+import { MountedImage } from '../filesystems/mounted-image.js';
+import { compareTrees, type Difference } from '../tree-comparison/compare-trees.js';
+import { output } from './served-mount.js';
+
+const full = process.env.STILLFS_FULL !== undefined;
+const mebibyte = 1024 * 1024;
+
+async function makeImage(image: string, mebibytes: number, ...options: string[]): Promise<void> {
+  await writeFile(image, '');
+  await truncate(image, mebibytes * mebibyte);
+  await output('mke2fs', '-q', '-F', ...options, image);
+}
+
+const fill = (image: string, use: (mount: LoopMount) => unknown): Promise<unknown> =>
+  withLoopMount(image, 'ext4', 'user_xattr,acl', use);
+
+/** Compares what the kernel shows of an image, without changing it, with what we do. */
+async function differences(image: string): Promise<{ found: Difference[]; problems: readonly string[] }> {
+  const ours = await MountedImage.start('ext', image);
+  try {
+    const inodes = { folders: 'same', inodes: 'same' } as const;
+    const found: Difference[] = [];
+    // What was read of allocated and unwritten room, the kernel takes for data: holes come first, and anew.
+    for (const options of [{ ...inodes, holes: 'same', contents: 'ignore' }, inodes] as const) {
+      await withLoopMount(image, 'ext4', 'ro,noload', async (kernel) => {
+        found.push(...(await compareTrees(kernel.mountpoint, ours.mountpoint, options)));
+      });
+    }
+    return { found: found.filter((difference) => !isSeekOfInlineData(difference)), problems: ours.problems };
+  } finally {
+    await ours.stop();
+  }
+}
+
+/** Linux itself does not seek beyond the inline data of a file that was made longer. */
+const isSeekOfInlineData = ({ aspect, actual }: Difference): boolean =>
+  aspect === 'readable' && actual === 'Error: lseek: ENOENT';
+
+describe('an ext file system', () => {
+  let folder: string;
+  let image: string;
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'stillfs-ext-'));
+    image = join(folder, 'image');
+  });
+  afterAll(() => rm(folder, { recursive: true }));
+
+  it.each([
+    ['ext2', ['-t', 'ext2']],
+    ['ext2 of the first revision', ['-t', 'ext2', '-r', '0']],
+    ['ext2 with blocks of 1 KiB', ['-t', 'ext2', '-b', '1024']],
+    ['ext3', ['-t', 'ext3', '-I', '128']],
+    ['ext4', ['-t', 'ext4']],
+    ['ext4 with blocks of 1 KiB', ['-t', 'ext4', '-b', '1024']],
+    ['ext4 with inline data', ['-t', 'ext4', '-O', 'inline_data', '-I', '512']],
+    ['ext4 with clusters and attributes in inodes', ['-t', 'ext4', '-O', 'bigalloc,ea_inode', '-C', '65536']],
+    [
+      'ext4 with meta groups and checksums of groups',
+      ['-t', 'ext4', '-O', 'meta_bg,^resize_inode,^metadata_csum,uninit_bg', '-b', '1024'],
+    ],
+    [
+      'ext4 with meta groups and two copies',
+      ['-t', 'ext4', '-O', 'meta_bg,^resize_inode,sparse_super2,metadata_csum_seed,^64bit'],
+    ],
+    ['ext4 without types in folders', ['-t', 'ext4', '-O', '^filetype,^dir_index,^flex_bg,^huge_file']],
+  ])('%s shows every oddity as the kernel does', async (_, options) => {
+    await makeImage(image, 1024, ...options);
+    await fill(image, ({ mountpoint }) => makeOddities(mountpoint));
+    expect(await differences(image)).toEqual({ found: [], problems: [] });
+  });
+
+  it.each([
+    ['ext3', ['-t', 'ext3', '-b', '1024']],
+    ['ext4', ['-t', 'ext4', '-b', '1024', '-O', 'inline_data,ea_inode', '-I', '256']],
+  ])('%s that was changed for a long time shows what the kernel does', async (_, options) => {
+    await makeImage(image, 400, ...options);
+    await fill(image, ({ mountpoint }) => new Churn(mountpoint, 7).run(full ? 40_000 : 4_000));
+    expect(await differences(image)).toEqual({ found: [], problems: [] });
+  });
+});
