@@ -1,10 +1,12 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Churn } from '../corpus/churn.js';
 import { makeOddities } from '../corpus/oddities.js';
-import { type LoopMount, withLoopMount } from '../filesystems/loop-mount.js';
+import { LoopMount, withLoopMount } from '../filesystems/loop-mount.js';
 import { MountedImage } from '../filesystems/mounted-image.js';
 import { compareTrees, type Difference } from '../tree-comparison/compare-trees.js';
 import { output } from './served-mount.js';
@@ -23,9 +25,12 @@ const fill = (image: string, use: (mount: LoopMount) => unknown): Promise<unknow
   withLoopMount(image, 'xfs', 'nouuid', use);
 
 /** Compares what the kernel shows of an image, without changing it, with what we do. */
-async function differences(image: string): Promise<{ found: Difference[]; problems: readonly string[] }> {
+async function differences(
+  image: string,
+  ourImage = image,
+): Promise<{ found: Difference[]; problems: readonly string[] }> {
   return withLoopMount(image, 'xfs', 'ro,nouuid,norecovery', async (kernel) => {
-    const ours = await MountedImage.start('xfs', image);
+    const ours = await MountedImage.start('xfs', ourImage);
     try {
       const all = { holes: 'same', folders: 'same', inodes: 'same', contents: 'ignore' } as const;
       // First of all: what was allocated and never written is data to the kernel once it was read.
@@ -77,4 +82,60 @@ describe('an XFS file system', () => {
     await fill(image, ({ mountpoint }) => new Churn(mountpoint, 7).run(full ? 40_000 : 4_000));
     expect(await differences(image)).toEqual({ found: [], problems: [] });
   });
+});
+
+describe('an XFS file system that was not unmounted', () => {
+  let folder: string;
+  let store: LoopMount;
+
+  /** Copies of an image at an instant need a file system that can share blocks. */
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'stillfs-xfs-'));
+    await makeImage(join(folder, 'store'), 4096, '-m', 'reflink=1');
+    store = await LoopMount.start(join(folder, 'store'), 'xfs', 'nouuid');
+  });
+  afterAll(async () => {
+    await store.stop();
+    await rm(folder, { recursive: true });
+  });
+
+  /** Lets the kernel recover a copy, and compares what it shows then with what we show of the image. */
+  async function afterRecovery(image: string): Promise<Awaited<ReturnType<typeof differences>>> {
+    const recovered = `${image}-recovered`;
+    await output('cp', '--reflink=always', image, recovered);
+    await withLoopMount(recovered, 'xfs', 'nouuid', () => undefined);
+    return differences(recovered, image);
+  }
+
+  it.each([
+    ['blocks of 4 KiB', 11, []],
+    ['blocks of 1 KiB and a log of large records', 12, ['-b', 'size=1k']],
+    ['reverse maps and 64-bit extent counts', 13, ['-m', 'rmapbt=1', '-i', 'nrext64=1']],
+    ['what came after version 5 switched off', 14, ['-m', 'bigtime=0,reflink=0,finobt=0', '-i', 'sparse=0']],
+  ])(
+    'shows what the kernel does after its recovery, copied while it changed: %s',
+    async (_, seed, options) => {
+      const image = store.path(`image-${seed}`);
+      await makeImage(image, 400, ...options);
+      const copies: string[] = [];
+      await fill(image, async ({ mountpoint }) => {
+        const load = fork(resolve('dist/test/filesystems/churn-process.js'), [mountpoint, `${seed}`], {
+          execArgv: [],
+        });
+        try {
+          for (const turns of [7, 9, 12]) {
+            for (let left = turns; left > 0; left--) await once(load, 'message');
+            copies.push(`${image}-${copies.length}`);
+            await output('cp', '--reflink=always', image, copies.at(-1) ?? '');
+          }
+        } finally {
+          const ended = once(load, 'exit');
+          load.kill('SIGKILL');
+          await ended;
+        }
+      });
+      for (const copy of copies) expect(await afterRecovery(copy)).toEqual({ found: [], problems: [] });
+    },
+    120_000,
+  );
 });

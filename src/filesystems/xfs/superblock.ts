@@ -62,6 +62,8 @@ export interface Superblock {
   readonly uuid: string;
   /** What tells this file system's metadata from that of others. */
   readonly metaUuid: Buffer;
+  /** Whether that is another one than the file system shows. */
+  readonly hasMetaUuid: boolean;
   readonly logUuid: Buffer;
   readonly label: string;
   readonly freeBlocks: number;
@@ -83,8 +85,11 @@ export function isSuperblock(first: Buffer): boolean {
   return version >= 1 && version <= 5 && geometryFault(first) === undefined;
 }
 
-/** EIO: it is damaged. EOPNOTSUPP: it has features that are not read. */
-export function parseSuperblock(bytes: Buffer): Superblock {
+/**
+ * EIO: it is damaged. EOPNOTSUPP: it has features that are not read. `unsummed`: some of its bytes came from the log, its
+ * checksum is not theirs.
+ */
+export function parseSuperblock(bytes: Buffer, unsummed = false): Superblock {
   if (bytes.length < 512 || bytes.readUInt32BE(0) !== magic) throw damaged('its magic number is missing');
   const bits = bytes.readUInt16BE(100);
   const version = bits & versionBits.number;
@@ -92,7 +97,7 @@ export function parseSuperblock(bytes: Buffer): Superblock {
   const fault = geometryFault(bytes);
   if (fault !== undefined) throw damaged(fault);
   const sectorSize = bytes.readUInt16BE(102);
-  if (version === 5 && !hasChecksum(bytes.subarray(0, sectorSize), checksumAt))
+  if (version === 5 && !unsummed && !hasChecksum(bytes.subarray(0, sectorSize), checksumAt))
     throw damaged('its checksum is wrong');
   if ((bits & versionBits.shared) !== 0) throw unread('the feature "shared"');
   if ((bits & versionBits.directoryV2) === 0) throw unread('folders of version 1');
@@ -135,6 +140,7 @@ export function parseSuperblock(bytes: Buffer): Superblock {
     },
     uuid: uuidText(uuid),
     metaUuid,
+    hasMetaUuid: has(incompatible.metaUuid),
     logUuid: uuid,
     label: labelOf(bytes.subarray(108, 120)),
     freeBlocks: Number(bytes.readBigUInt64BE(144)),

@@ -18,7 +18,8 @@ import { fileMap } from './file-map.js';
 import { entriesOf, type FolderEntries } from './folder.js';
 import { mapOf } from './fork.js';
 import { deviceOf, parseInode, type XfsInode } from './inode.js';
-import { MetadataBlocks } from './metadata-blocks.js';
+import { replayLog } from './log/replay.js';
+import { MetadataBlocks, type Replayed } from './metadata-blocks.js';
 import { isSuperblock, parseSuperblock, type Superblock } from './superblock.js';
 import { readTarget } from './symlink.js';
 
@@ -46,7 +47,10 @@ export async function openXfs(disk: Disk, options: FileSystemOptions): Promise<F
     );
   if (superblock.needsRepair)
     options.problem('The XFS file system is marked as one that xfs_repair must mend: files may be damaged.');
-  return new Xfs(disk, superblock);
+  const replay = await replayLog(disk, diskName, superblock, options.signal, options.problem);
+  if (!replay.disk) return new Xfs(disk, superblock, undefined);
+  await replay.disk.read(0, first, options.signal);
+  return new Xfs(replay.disk, parseSuperblock(first, true), replay.disk);
 }
 
 class Xfs implements FileSystem {
@@ -58,7 +62,7 @@ class Xfs implements FileSystem {
   readonly #cache: CachedReads;
   readonly #metadata: MetadataBlocks;
 
-  constructor(disk: Disk, superblock: Superblock) {
+  constructor(disk: Disk, superblock: Superblock, replayed: Replayed | undefined) {
     const { uuid, label } = superblock;
     this.facts = { kind: 'xfs', uuid, ...(label !== '' && { label }) };
     this.root = BigInt(superblock.rootInode);
@@ -66,7 +70,7 @@ class Xfs implements FileSystem {
     this.#superblock = superblock;
     this.#addresses = new Addresses(superblock);
     this.#cache = new CachedReads(disk, diskName);
-    this.#metadata = new MetadataBlocks(superblock, this.#cache, undefined);
+    this.#metadata = new MetadataBlocks(superblock, this.#cache, replayed);
   }
 
   async node(inode: Inode, signal: AbortSignal): Promise<FileNode> {
@@ -75,7 +79,8 @@ class Xfs implements FileSystem {
     const offset = this.#addresses.ofInode(number);
     if (offset === undefined || internalInodes.has(number)) throw stale(inode);
     const bytes = this.#cache.now(offset, inodeSize) ?? (await this.#cache.bytes(offset, inodeSize, signal));
-    const parsed = parseInode(bytes, number, this.#superblock, false);
+    const unsummed = this.#metadata.replayed?.holds(offset, inodeSize) ?? false;
+    const parsed = parseInode(bytes, number, this.#superblock, unsummed);
     if (!parsed || parsed.isMetadata) throw stale(inode);
     return this.#nodeOf(parsed, inode);
   }
