@@ -3,7 +3,8 @@ import type { Time } from '../time.js';
 /** A file's number within its tree: 64 bits, unsigned. */
 export type Inode = bigint;
 
-export type FileType = 'file' | 'directory' | 'symlink' | 'block' | 'character' | 'fifo' | 'socket';
+export const fileTypes = ['file', 'directory', 'symlink', 'block', 'character', 'fifo', 'socket'] as const;
+export type FileType = (typeof fileTypes)[number];
 
 /** What stat(2) tells, without what only a mount knows (st_dev, and st_ino as the mount shows it). */
 export interface Attributes {
@@ -25,6 +26,8 @@ export interface Attributes {
   readonly changed: Time;
   /** How long these attributes hold, in seconds. Infinity: as long as the mount. 0: ask each time. */
   readonly freshSeconds: number;
+  /** True for a file that is known to have no extended attributes at all. */
+  readonly bare?: true;
   /** True for a folder that another tree is grafted upon: `Tree.graft` gives it. */
   readonly graft?: boolean;
 }

@@ -12,8 +12,8 @@ import {
   whole,
 } from '../../port/fields.js';
 import type { Time } from '../../time.js';
-import type { Attributes, FileType, Inode } from '../attributes.js';
-import type { Capacity, Change, Entry, Found, Opened } from '../tree.js';
+import { type Attributes, fileTypes, type Inode } from '../attributes.js';
+import type { Capacity, Change, Found, Opened } from '../tree.js';
 import { optionalOperations, type Request, type ToClient, type ToServer } from './messages.js';
 
 export function parseBytes(value: unknown): Uint8Array {
@@ -33,16 +33,6 @@ function parseTime(value: unknown): Time {
   if (typeof seconds !== 'number' || !Number.isSafeInteger(seconds)) return unexpected('seconds');
   return { seconds, nanoseconds: whole(nanoseconds, 'nanoseconds') };
 }
-
-const fileTypes = [
-  'file',
-  'directory',
-  'symlink',
-  'block',
-  'character',
-  'fifo',
-  'socket',
-] as const satisfies readonly FileType[];
 
 function parseDevice(value: unknown): { major: number; minor: number } {
   const { major, minor } = fields(value);
@@ -65,6 +55,7 @@ export function parseAttributes(value: unknown): Attributes {
     modified: parseTime(from.modified),
     changed: parseTime(from.changed),
     freshSeconds: parseFresh(from.freshSeconds),
+    ...(from.bare !== undefined && flag(from.bare, 'bare') && { bare: true }),
   };
 }
 
@@ -78,19 +69,6 @@ export function parseFound(value: unknown): Found {
 export function parsePresent(value: unknown): Found & { attributes: Attributes } {
   const { attributes, freshSeconds } = parseFound(value);
   return attributes ? { attributes, freshSeconds } : unexpected('attributes');
-}
-
-export function parseEntries(value: unknown): Entry[] {
-  return items(value, 'entries').map((item) => {
-    const from = fields(item);
-    return {
-      name: bytesOnly(from.name, 'name'),
-      inode: sixtyFourBits(from.inode, 'inode'),
-      type: oneOf(fileTypes, from.type, 'type'),
-      cookie: sixtyFourBits(from.cookie, 'cookie'),
-      ...(from.found !== undefined && { found: parsePresent(from.found) }),
-    };
-  });
 }
 
 export function parseNames(value: unknown): Name[] {

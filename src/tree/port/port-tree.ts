@@ -1,4 +1,5 @@
 import type { MessagePort, Transferable, Worker } from 'node:worker_threads';
+import { LRUCache } from 'lru-cache';
 import { BusyPoll } from '../../busy-poll.js';
 import { StillError } from '../../errors.js';
 import type { Name } from '../../name.js';
@@ -7,12 +8,14 @@ import { SpareMemory } from '../../port/spare-memory.js';
 import type { Attributes, Inode } from '../attributes.js';
 import type { Access, Capacity, Change, Entry, Found, Opened, Tree } from '../tree.js';
 import type { OptionalOperation, Request, ToClient, ToServer } from './messages.js';
+import { parseEntries } from './packed-entries.js';
 import * as parse from './parse.js';
 
 /** What an answer takes that needs no work to speak of, milliseconds. */
 const mostAnswerTime = 0.2;
 /** The memory that is kept for reads to come, bytes. */
 const keptMemory = 8 * 1024 * 1024;
+const mostEnds = 64;
 
 /** What is waited for: the answer to one request. */
 interface Waiting {
@@ -41,6 +44,8 @@ export class PortTree implements Tree {
   readonly #listeners = new Set<(change: Change) => void>();
   readonly #files = new Map<number, parse.RemoteFile>();
   #lastHandle = 0;
+  /** The cookies that nothing follows, by folder. */
+  readonly #ends = new LRUCache<Inode, bigint>({ max: mostEnds });
   readonly #memory = new SpareMemory(keptMemory);
   #lastId = 0;
   #received = 0;
@@ -119,7 +124,13 @@ export class PortTree implements Tree {
   }
 
   async list(folder: Inode, after: bigint, signal: AbortSignal): Promise<readonly Entry[]> {
-    return parse.parseEntries(await this.#ask({ operation: 'list', folder, after }, signal));
+    if (after !== 0n && this.#ends.get(folder) === after && !this.#broken) return [];
+    const answer = await this.#ask({ operation: 'list', folder, after }, signal);
+    const { entries, last } = parseEntries(answer);
+    const end = entries.at(-1)?.cookie;
+    if (last && end !== undefined && !this.watch) this.#ends.set(folder, end);
+    else this.#ends.delete(folder);
+    return entries;
   }
 
   async readlink(inode: Inode, signal: AbortSignal): Promise<Uint8Array> {

@@ -5,6 +5,7 @@ import { failureOf } from '../../port/failure.js';
 import type { Inode } from '../attributes.js';
 import type { Opened, Tree } from '../tree.js';
 import { optionalOperations, type Request, type ToClient, type ToServer } from './messages.js';
+import { packEntries } from './packed-entries.js';
 import { parseToServer } from './parse.js';
 
 /**
@@ -66,6 +67,9 @@ export async function serveHosted(
 const mostIdle = 0.2;
 /** Files of up to so many bytes are given as a whole when they are opened. */
 const mostWhole = 128 * 1024;
+
+/** A listing's pieces are joined until they have so many entries. */
+const enoughEntries = 256;
 
 /** An answer that tells of inodes, as long as it is not known to have arrived. */
 interface Telling {
@@ -150,11 +154,8 @@ class ServedTree {
       }
       case 'attributes':
         return { value: await tree.attributes(request.inode, signal) };
-      case 'list': {
-        const entries = await tree.list(request.folder, request.after, signal);
-        const told = entries.flatMap(({ found }) => (found ? [found.attributes.inode] : []));
-        return { value: entries, tells: told };
-      }
+      case 'list':
+        return this.#list(request.folder, request.after, signal);
       case 'readlink':
         return transferred(await tree.readlink(request.inode, signal));
       case 'xattr':
@@ -207,6 +208,30 @@ class ServedTree {
         await this.#letGo();
         return nothing;
     }
+  }
+
+  /**
+   * A piece of a listing, and whether it is the last: to learn that by one more question would cost as much again where
+   * folders are small.
+   */
+  async #list(folder: Inode, after: bigint, signal: AbortSignal): Promise<Performed> {
+    const entries = [...(await this.#tree.list(folder, after, signal))];
+    let last = entries.length === 0;
+    while (!last && entries.length < enoughEntries && !this.#tree.watch) {
+      const end = entries.at(-1)?.cookie ?? after;
+      try {
+        const more = await this.#tree.list(folder, end, signal);
+        last = more.length === 0;
+        entries.push(...more);
+      } catch {
+        signal.throwIfAborted();
+        // Who goes on from here will be told.
+        break;
+      }
+    }
+    const tells = entries.flatMap(({ found }) => (found ? [found.attributes.inode] : []));
+    const packed = packEntries(entries, last);
+    return { value: packed, tells, transferred: [packed.memory] };
   }
 
   /** A small file that never changes goes over as a whole: it takes one way there and back, and not one for each call. */

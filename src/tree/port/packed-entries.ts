@@ -1,0 +1,164 @@
+import { nameFromBytes } from '../../name.js';
+import { fields, flag, sixtyFourBits, unexpected, whole } from '../../port/fields.js';
+import type { Time } from '../../time.js';
+import { type Attributes, type FileType, fileTypes } from '../attributes.js';
+import type { Entry, Found } from '../tree.js';
+
+/**
+ * Entries of a listing in one piece of memory, which goes through a port as it is: to clone so many objects takes longer than
+ * most file systems need to list them. First three 64-bit numbers of each row, then its other numbers, as doubles; the names of all rows
+ * stand at the end, one after the other.
+ */
+export interface PackedEntries {
+  readonly rows: number;
+  readonly memory: ArrayBuffer;
+  /** Nothing follows them in the folder. */
+  readonly last: boolean;
+}
+
+/** Inode, cookie, and the inode of the attributes. */
+const bigNumbers = 3;
+/** The name's length, the type, whether there are attributes; and what `writeFound` writes. */
+const ofEntry = 3;
+const ofFound = 18;
+const numbers = ofEntry + ofFound;
+const rowBytes = (bigNumbers + numbers) * 8;
+const noDevice = -1;
+
+export function packEntries(entries: readonly Entry[], last: boolean): PackedEntries {
+  const rows = entries.length;
+  const nameBytes = entries.reduce((sum, { name }) => sum + name.length, 0);
+  const memory = new ArrayBuffer(rows * rowBytes + nameBytes);
+  const big = new BigUint64Array(memory, 0, rows * bigNumbers);
+  const other = new Float64Array(memory, big.byteLength, rows * numbers);
+  const names = Buffer.from(memory, rows * rowBytes);
+  let bigAt = 0;
+  let at = 0;
+  let nameAt = 0;
+  for (const { name, inode, type, cookie, found } of entries) {
+    big[bigAt++] = inode;
+    big[bigAt++] = cookie;
+    big[bigAt++] = found?.attributes.inode ?? 0n;
+    other[at++] = names.write(name, nameAt, 'latin1');
+    nameAt += name.length;
+    other[at++] = fileTypes.indexOf(type);
+    other[at++] = found ? 1 : 0;
+    if (found) writeFound(other, at, found);
+    at += ofFound;
+  }
+  return { rows, memory, last };
+}
+
+function writeFound(
+  other: Float64Array,
+  from: number,
+  { freshSeconds, attributes }: Found & { readonly attributes: Attributes },
+): void {
+  let at = from;
+  other[at++] = freshSeconds;
+  other[at++] = fileTypes.indexOf(attributes.type);
+  other[at++] = attributes.permissions;
+  other[at++] = attributes.links;
+  other[at++] = attributes.uid;
+  other[at++] = attributes.gid;
+  other[at++] = attributes.device?.major ?? noDevice;
+  other[at++] = attributes.device?.minor ?? noDevice;
+  other[at++] = attributes.size;
+  other[at++] = attributes.allocated;
+  for (const { seconds, nanoseconds } of [attributes.accessed, attributes.modified, attributes.changed]) {
+    other[at++] = seconds;
+    other[at++] = nanoseconds;
+  }
+  other[at++] = attributes.freshSeconds;
+  other[at] = attributes.bare ? 1 : 0;
+}
+
+/** The entries that came through a port, and whether they are the folder's last. */
+export function parseEntries(value: unknown): { readonly entries: Entry[]; readonly last: boolean } {
+  const from = fields(value);
+  const rows = whole(from.rows, 'rows');
+  const memory = from.memory instanceof ArrayBuffer ? from.memory : unexpected('memory');
+  if (rows * rowBytes > memory.byteLength) unexpected('more rows than there is memory');
+  const reader = new Rows(rows, memory);
+  return { entries: Array.from({ length: rows }, () => reader.entry()), last: flag(from.last, 'last') };
+}
+
+class Rows {
+  readonly #big: BigUint64Array;
+  readonly #other: Float64Array;
+  readonly #names: Uint8Array;
+  #bigAt = 0;
+  #at = 0;
+  #nameAt = 0;
+
+  constructor(rows: number, memory: ArrayBuffer) {
+    this.#big = new BigUint64Array(memory, 0, rows * bigNumbers);
+    this.#other = new Float64Array(memory, this.#big.byteLength, rows * numbers);
+    this.#names = new Uint8Array(memory, rows * rowBytes);
+  }
+
+  entry(): Entry {
+    const inode = this.#nextBig('inode');
+    const cookie = this.#nextBig('cookie');
+    const found = this.#nextBig('inode');
+    const end = this.#nameAt + this.#whole('name');
+    if (end > this.#names.length) unexpected('name');
+    const name = nameFromBytes(this.#names.subarray(this.#nameAt, end));
+    this.#nameAt = end;
+    const type = this.#type();
+    if (this.#whole('found') === 0) {
+      this.#at += ofFound;
+      return { name, inode, type, cookie };
+    }
+    const freshSeconds = this.#fresh();
+    return { name, inode, type, cookie, found: { attributes: this.#attributes(found), freshSeconds } };
+  }
+
+  #attributes(inode: bigint): Attributes {
+    const type = this.#type();
+    const permissions = this.#whole('permissions');
+    const links = this.#whole('links');
+    const uid = this.#whole('uid');
+    const gid = this.#whole('gid');
+    const major = this.#next();
+    const minor = this.#next();
+    const device =
+      major === noDevice ? {} : { device: { major: whole(major, 'major'), minor: whole(minor, 'minor') } };
+    const size = this.#whole('size');
+    const allocated = this.#whole('allocated');
+    const accessed = this.#time();
+    const modified = this.#time();
+    const changed = this.#time();
+    const freshSeconds = this.#fresh();
+    const bare = this.#whole('bare') === 1 ? ({ bare: true } as const) : {};
+    const shown = { inode, type, permissions, links, uid, gid, ...device, size, allocated };
+    return { ...shown, accessed, modified, changed, freshSeconds, ...bare };
+  }
+
+  #time(): Time {
+    const seconds = this.#next();
+    if (!Number.isSafeInteger(seconds)) unexpected('seconds');
+    return { seconds, nanoseconds: this.#whole('nanoseconds') };
+  }
+
+  #type(): FileType {
+    return fileTypes[this.#next()] ?? unexpected('type');
+  }
+
+  #fresh(): number {
+    const seconds = this.#next();
+    return seconds >= 0 ? seconds : unexpected('freshSeconds');
+  }
+
+  #whole(what: string): number {
+    return whole(this.#next(), what);
+  }
+
+  #next(): number {
+    return this.#other[this.#at++] ?? unexpected('row');
+  }
+
+  #nextBig(what: string): bigint {
+    return sixtyFourBits(this.#big[this.#bigAt++], what);
+  }
+}
