@@ -27,7 +27,7 @@ export interface Attributes {
   /** How long these attributes hold, in seconds. Infinity: as long as the mount. 0: ask each time. */
   readonly freshSeconds: number;
   /** True for a file that is known to have no extended attributes at all. */
-  readonly bare?: true;
+  readonly bare?: true | undefined;
   /** True for a folder that another tree is grafted upon: `Tree.graft` gives it. */
   readonly graft?: boolean;
 }

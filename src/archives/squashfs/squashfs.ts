@@ -369,6 +369,7 @@ class Squashfs implements Tree {
       modified: time,
       changed: time,
       freshSeconds: lasting,
+      ...(stored.xattrs === undefined && { bare: true }),
     };
     return 'device' in stored ? { ...attributes, device: stored.device } : attributes;
   }

@@ -2,6 +2,7 @@ import type { Name } from '../../name.js';
 import type { Failure } from '../../port/failure.js';
 import type { Inode } from '../attributes.js';
 import type { Access, Change, Tree } from '../tree.js';
+import type { PackedFiles } from './files-ahead.js';
 
 /**
  * What goes through the port of a hosted tree: plain values, told apart by `kind`. Both ends are of one version of the
@@ -79,6 +80,8 @@ export type ToServer =
   | { readonly kind: 'abort'; readonly id: number }
   | { readonly kind: 'forget'; readonly inode: Inode; readonly received: number }
   | { readonly kind: 'watch'; readonly on: boolean }
+  /** Files that will be opened next, as it seems. They may come, or not. */
+  | { readonly kind: 'ahead'; readonly inodes: readonly Inode[] }
   /** Nobody waits for the tree to be made any more. */
   | { readonly kind: 'unmake' }
   | { readonly kind: 'ping' };
@@ -94,4 +97,5 @@ export type ToClient =
   | { readonly kind: 'answer'; readonly id: number; readonly number: number; readonly value: unknown }
   | { readonly kind: 'failure'; readonly id: number; readonly number: number; readonly failure: Failure }
   | { readonly kind: 'change'; readonly change: Change }
+  | { readonly kind: 'ahead'; readonly files: PackedFiles }
   | { readonly kind: 'pong' };

@@ -14,7 +14,9 @@ import {
 import type { Time } from '../../time.js';
 import { type Attributes, fileTypes, type Inode } from '../attributes.js';
 import type { Capacity, Change, Found, Opened } from '../tree.js';
+import { parseFiles } from './files-ahead.js';
 import { optionalOperations, type Request, type ToClient, type ToServer } from './messages.js';
+import { mostFilesAhead } from './reading-order.js';
 
 export function parseBytes(value: unknown): Uint8Array {
   return value instanceof Uint8Array ? value : unexpected('bytes');
@@ -150,6 +152,8 @@ export function parseToClient(message: unknown): ToClient {
       };
     case 'change':
       return { kind: 'change', change: parseChange(from.change) };
+    case 'ahead':
+      return { kind: 'ahead', files: parseFiles(fields(from.files)) };
     case 'pong':
       return { kind: 'pong' };
     default:
@@ -177,6 +181,10 @@ export function parseToServer(message: unknown): ToServer {
       };
     case 'watch':
       return { kind: 'watch', on: flag(from.on, 'on') };
+    case 'ahead': {
+      const inodes = items(from.inodes, 'inodes').map((inode) => sixtyFourBits(inode, 'inode'));
+      return { kind: 'ahead', inodes: inodes.length <= mostFilesAhead ? inodes : unexpected('inodes') };
+    }
     case 'make':
       return { kind: 'make', data: from.data };
     case 'unmake':

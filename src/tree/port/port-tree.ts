@@ -2,20 +2,23 @@ import type { MessagePort, Transferable, Worker } from 'node:worker_threads';
 import { LRUCache } from 'lru-cache';
 import { BusyPoll } from '../../busy-poll.js';
 import { StillError } from '../../errors.js';
-import type { Name } from '../../name.js';
+import { type Name, nameToText } from '../../name.js';
 import { errorOf } from '../../port/failure.js';
 import { SpareMemory } from '../../port/spare-memory.js';
 import type { Attributes, Inode } from '../attributes.js';
 import type { Access, Capacity, Change, Entry, Found, Opened, Tree } from '../tree.js';
+import { FilesAhead } from './files-ahead.js';
 import type { OptionalOperation, Request, ToClient, ToServer } from './messages.js';
 import { parseEntries } from './packed-entries.js';
 import * as parse from './parse.js';
+import { ReadingOrder } from './reading-order.js';
 
 /** What an answer takes that needs no work to speak of, milliseconds. */
 const mostAnswerTime = 0.2;
 /** The memory that is kept for reads to come, bytes. */
 const keptMemory = 8 * 1024 * 1024;
 const mostEnds = 64;
+const mostKnown = 8192;
 
 /** What is waited for: the answer to one request. */
 interface Waiting {
@@ -44,6 +47,10 @@ export class PortTree implements Tree {
   readonly #listeners = new Set<(change: Change) => void>();
   readonly #files = new Map<number, parse.RemoteFile>();
   #lastHandle = 0;
+  /** What holds as long as the tree, and was told with a listing or a look-up. */
+  readonly #known = new LRUCache<Inode, Attributes>({ max: mostKnown });
+  readonly #order = new ReadingOrder();
+  readonly #ahead = new FilesAhead();
   /** The cookies that nothing follows, by folder. */
   readonly #ends = new LRUCache<Inode, bigint>({ max: mostEnds });
   readonly #memory = new SpareMemory(keptMemory);
@@ -97,6 +104,9 @@ export class PortTree implements Tree {
           ),
         );
         return;
+      case 'ahead':
+        if (!this.#broken) this.#ahead.arrived(message.files);
+        return;
       case 'change':
         for (const listener of this.#listeners) listener(message.change);
         return;
@@ -113,23 +123,34 @@ export class PortTree implements Tree {
     this.#waiting.clear();
     this.#abandoned.clear();
     this.#memory.clear();
+    this.#known.clear();
+    this.#order.clear();
+    this.#ahead.clear();
   }
 
   async lookup(folder: Inode, name: Name, signal: AbortSignal): Promise<Found> {
-    return parse.parseFound(await this.#ask({ operation: 'lookup', folder, name }, signal));
+    const found = parse.parseFound(await this.#ask({ operation: 'lookup', folder, name }, signal));
+    this.#learn(found.attributes);
+    return found;
   }
 
   async attributes(inode: Inode, signal: AbortSignal): Promise<Attributes> {
+    this.#mustBeServed(signal);
+    const known = this.#known.get(inode);
+    if (known) return known;
     return parse.parseAttributes(await this.#ask({ operation: 'attributes', inode }, signal));
   }
 
   async list(folder: Inode, after: bigint, signal: AbortSignal): Promise<readonly Entry[]> {
-    if (after !== 0n && this.#ends.get(folder) === after && !this.#broken) return [];
+    this.#mustBeServed(signal);
+    if (after !== 0n && this.#ends.get(folder) === after) return [];
     const answer = await this.#ask({ operation: 'list', folder, after }, signal);
     const { entries, last } = parseEntries(answer);
     const end = entries.at(-1)?.cookie;
     if (last && end !== undefined && !this.watch) this.#ends.set(folder, end);
     else this.#ends.delete(folder);
+    for (const { found } of entries) this.#learn(found?.attributes);
+    if (!this.watch) this.#askAhead(this.#order.listed(folder, after, entries));
     return entries;
   }
 
@@ -138,22 +159,31 @@ export class PortTree implements Tree {
   }
 
   async xattr(inode: Inode, name: Name, signal: AbortSignal): Promise<Uint8Array> {
+    this.#mustBeServed(signal);
+    if (this.#known.get(inode)?.bare)
+      throw new StillError('ENODATA', `inode ${inode} has no attribute ${nameToText(name)}`);
     return parse.parseBytes(await this.#ask({ operation: 'xattr', inode, name }, signal));
   }
 
   async xattrs(inode: Inode, signal: AbortSignal): Promise<readonly Name[]> {
+    this.#mustBeServed(signal);
+    if (this.#known.get(inode)?.bare) return [];
     return parse.parseNames(await this.#ask({ operation: 'xattrs', inode }, signal));
   }
 
   async open(inode: Inode, access: Access, signal: AbortSignal): Promise<Opened> {
+    this.#mustBeServed(signal);
+    if (access === 'read' && !this.watch) {
+      const content = this.#ahead.take(inode);
+      this.#askAhead(this.#order.opened(inode));
+      if (content) return this.#opened({ cache: 'keep', content });
+    }
     const releaseLate = (value: unknown): void => {
       // Nobody can be told of a failure to close what nobody has opened.
       this.#letGo(parse.parseOpened(value)).catch(() => undefined);
     };
     const request: Request = { operation: 'open', inode, access };
-    const file = parse.parseOpened(await this.#ask(request, signal, [], releaseLate));
-    this.#files.set(++this.#lastHandle, file);
-    return { handle: this.#lastHandle, cache: file.cache };
+    return this.#opened(parse.parseOpened(await this.#ask(request, signal, [], releaseLate)));
   }
 
   async read(handle: number, offset: number, target: Uint8Array, signal: AbortSignal): Promise<number> {
@@ -247,6 +277,8 @@ export class PortTree implements Tree {
         return;
       case 'forget':
         this.forget = (inode) => {
+          this.#known.delete(inode);
+          this.#ahead.drop(inode);
           if (!this.#broken) this.#send({ kind: 'forget', inode, received: this.#received });
         };
         return;
@@ -258,6 +290,27 @@ export class PortTree implements Tree {
         this.watch = (listener) => this.#watch(listener);
         return;
     }
+  }
+
+  #opened(file: parse.RemoteFile): Opened {
+    this.#files.set(++this.#lastHandle, file);
+    return { handle: this.#lastHandle, cache: file.cache };
+  }
+
+  /** Remembers what a file of a tree that does not change is told to be for good. */
+  #learn(attributes: Attributes | undefined): void {
+    if (attributes?.freshSeconds === Number.POSITIVE_INFINITY && !this.watch)
+      this.#known.set(attributes.inode, attributes);
+  }
+
+  #askAhead(inodes: readonly Inode[]): void {
+    if (inodes.length > 0) this.#send({ kind: 'ahead', inodes });
+  }
+
+  /** Also where an answer is at hand, it is the hosted tree's: one that is gone, or a caller that is, has none. */
+  #mustBeServed(signal: AbortSignal | undefined): void {
+    signal?.throwIfAborted();
+    if (this.#broken) throw this.#broken;
   }
 
   #file(handle: number): parse.RemoteFile {
@@ -337,8 +390,7 @@ export class PortTree implements Tree {
     signal: AbortSignal | undefined,
     transferred: readonly Transferable[] = [],
   ): number {
-    signal?.throwIfAborted();
-    if (this.#broken) throw this.#broken;
+    this.#mustBeServed(signal);
     const id = ++this.#lastId;
     this.#send({ kind: 'request', id, received: this.#received, request }, transferred);
     this.#busyPoll.awaiting();

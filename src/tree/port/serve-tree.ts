@@ -4,9 +4,11 @@ import { StillError } from '../../errors.js';
 import { failureOf } from '../../port/failure.js';
 import type { Inode } from '../attributes.js';
 import type { Opened, Tree } from '../tree.js';
+import { packFiles } from './files-ahead.js';
 import { optionalOperations, type Request, type ToClient, type ToServer } from './messages.js';
 import { packEntries } from './packed-entries.js';
 import { parseToServer } from './parse.js';
+import { mostWhole } from './reading-order.js';
 
 /**
  * Serves a tree through a port, until whoever is at the other end closes the tree or the port. Trees that other trees
@@ -65,8 +67,8 @@ export async function serveHosted(
 
 /** Who reads file after file asks again within this time, milliseconds. */
 const mostIdle = 0.2;
-/** Files of up to so many bytes are given as a whole when they are opened. */
-const mostWhole = 128 * 1024;
+/** Files that were not asked for yet are sent when there are so many bytes of them. */
+const enoughBytesAhead = 64 * 1024;
 
 /** A listing's pieces are joined until they have so many entries. */
 const enoughEntries = 256;
@@ -86,7 +88,7 @@ class ServedTree {
   #telling: Telling[] = [];
   #answers = 0;
   #stopWatching: (() => void) | undefined;
-  #closed = false;
+  readonly #closing = new AbortController();
 
   constructor(tree: Tree, port: MessagePort) {
     this.#tree = tree;
@@ -112,6 +114,9 @@ class ServedTree {
         return;
       case 'watch':
         this.#watch(message.on);
+        return;
+      case 'ahead':
+        void this.#readAhead(message.inodes);
         return;
       case 'make':
         return;
@@ -236,24 +241,68 @@ class ServedTree {
 
   /** A small file that never changes goes over as a whole: it takes one way there and back, and not one for each call. */
   async #open(opened: Opened, inode: Inode, signal: AbortSignal): Promise<Performed> {
-    const plain = { value: withoutDescriptor(opened) };
+    const content = await this.#whole(opened, inode, signal);
+    if (!content) return { value: withoutDescriptor(opened) };
+    return { value: { cache: opened.cache, content }, transferred: [content.buffer] };
+  }
+
+  /** All that an opened file holds, which is closed then. Undefined: it stays open, for it is to be read piece by piece. */
+  async #whole(
+    opened: Opened,
+    inode: Inode,
+    signal: AbortSignal,
+  ): Promise<Uint8Array<ArrayBuffer> | undefined> {
     // A tree that tells of changes may tell of one in this file.
-    if (opened.cache !== 'keep' || this.#tree.watch) return plain;
+    if (opened.cache !== 'keep' || this.#tree.watch) return undefined;
     try {
       const { size, allocated } = await this.#tree.attributes(inode, signal);
       const hasHoles = allocated < size;
-      if (size > mostWhole || hasHoles) return plain;
+      if (size > mostWhole || hasHoles) return undefined;
       const content = new Uint8Array(new ArrayBuffer(size));
-      if ((await this.#tree.read(opened.handle, 0, content, signal)) < size) return plain;
+      if ((await this.#tree.read(opened.handle, 0, content, signal)) < size) return undefined;
       await this.#tree.release(opened.handle);
-      return { value: { cache: opened.cache, content }, transferred: [content.buffer] };
+      return content;
     } catch (error) {
       if (signal.aborted) {
         await this.#tree.release(opened.handle);
         throw error;
       }
       // Who reads the file will be told.
-      return plain;
+      return undefined;
+    }
+  }
+
+  /** Sends files that nobody has asked for yet, one after the other: whoever asks for something meanwhile is answered. */
+  async #readAhead(inodes: readonly Inode[]): Promise<void> {
+    const { signal } = this.#closing;
+    let files: Array<readonly [Inode, Uint8Array]> = [];
+    let bytes = 0;
+    const sendFiles = (): void => {
+      const packed = packFiles(files);
+      send(this.#port, { kind: 'ahead', files: packed }, [packed.memory]);
+      files = [];
+      bytes = 0;
+    };
+    for (const inode of inodes) {
+      const content = await this.#contentOf(inode, signal);
+      if (signal.aborted) return;
+      if (!content) continue;
+      files.push([inode, content]);
+      bytes += content.length;
+      if (bytes >= enoughBytesAhead) sendFiles();
+    }
+    if (files.length > 0) sendFiles();
+  }
+
+  async #contentOf(inode: Inode, signal: AbortSignal): Promise<Uint8Array | undefined> {
+    try {
+      const opened = await this.#tree.open(inode, 'read', signal);
+      const content = await this.#whole(opened, inode, signal);
+      if (!content) await this.#tree.release(opened.handle);
+      return content;
+    } catch {
+      // Who opens the file will be told.
+      return undefined;
     }
   }
 
@@ -269,8 +318,8 @@ class ServedTree {
   }
 
   async #letGo(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.#closing.signal.aborted) return;
+    this.#closing.abort();
     this.#watch(false);
     for (const abort of this.#underWay.values()) abort.abort();
     await this.#tree.close();

@@ -1,0 +1,278 @@
+import { MessageChannel } from 'node:worker_threads';
+import { afterEach, describe, expect, it } from 'vitest';
+import { StillError } from '../../../src/errors.js';
+import type { Name } from '../../../src/name.js';
+import type { Inode } from '../../../src/tree/attributes.js';
+import { packFiles, parseFiles } from '../../../src/tree/port/files-ahead.js';
+import { PortTrees } from '../../../src/tree/port/port-trees.js';
+import { serveTree } from '../../../src/tree/port/serve-tree.js';
+import type { Access, Opened, Tree } from '../../../src/tree/tree.js';
+import { MemoryTree } from '../../conformance/memory-tree.js';
+
+const never = new AbortController().signal;
+const ended: Array<() => Promise<void>> = [];
+
+afterEach(async () => {
+  for (const end of ended.splice(0)) await end();
+});
+
+const contentOf = (folder: number, file: number): string => `content ${folder}/${file} `.repeat(file % 40);
+
+class Counted extends MemoryTree {
+  readonly broken = new Set<Inode>();
+
+  override open(inode: Inode, access: Access, signal: AbortSignal): Promise<Opened> {
+    if (this.broken.has(inode)) throw new StillError('EIO', `inode ${inode} is damaged`);
+    return super.open(inode, access, signal);
+  }
+}
+
+/** A tree that tells of no changes. */
+function unchanging(tree: MemoryTree): Tree {
+  return {
+    root: tree.root,
+    lookup: (...given) => tree.lookup(...given),
+    attributes: (...given) => tree.attributes(...given),
+    list: (...given) => tree.list(...given),
+    readlink: (...given) => tree.readlink(...given),
+    xattr: (...given) => tree.xattr(...given),
+    xattrs: (...given) => tree.xattrs(...given),
+    open: (...given) => tree.open(...given),
+    read: (...given) => tree.read(...given),
+    seek: (...given) => tree.seek(...given),
+    release: (...given) => tree.release(...given),
+    close: () => tree.close(),
+  };
+}
+
+interface Behind {
+  readonly tree: Tree;
+  /** How often something was asked of the other end, and waited for. */
+  readonly asked: () => number;
+  readonly breakDown: () => void;
+}
+
+/** A tree behind a port. */
+async function behindPort(tree: Tree): Promise<Behind> {
+  const { port1, port2 } = new MessageChannel();
+  const trees = new PortTrees({
+    heard: () => undefined,
+    fail: (happened, cause) => {
+      throw new Error(happened, { cause });
+    },
+  });
+  let asked = 0;
+  const post = port2.postMessage.bind(port2);
+  port2.postMessage = (message, ...more) => {
+    if (message.kind === 'request') asked++;
+    post(message, ...more);
+  };
+  const adopted = trees.adopt(port2, () => undefined);
+  serveTree(tree, port1);
+  const behind = await adopted;
+  ended.push(() => behind.close().catch(() => undefined));
+  const breakDown = (): void => trees.break(new StillError('EIO', 'the worker has ended'));
+  return { tree: behind, asked: () => asked, breakDown };
+}
+
+interface Folders {
+  readonly tree: Counted;
+  readonly folders: ReadonlyArray<{ readonly inode: Inode; readonly files: readonly Inode[] }>;
+}
+
+function folders(count: number, files: number): Folders {
+  const tree = new Counted();
+  const made = Array.from({ length: count }, (_, folder) => {
+    const inode = tree.link(tree.root, `folder-${folder}`, tree.addFolder());
+    const inodes = Array.from({ length: files }, (_, file) =>
+      tree.link(inode, `file-${file}`, tree.addFile(contentOf(folder, file))),
+    );
+    return { inode, files: inodes };
+  });
+  return { tree, folders: made };
+}
+
+async function listAll(tree: Tree, folder: Inode): Promise<void> {
+  for (let after = 0n; ; ) {
+    const last = (await tree.list(folder, after, never)).at(-1);
+    if (!last) return;
+    after = last.cookie;
+  }
+}
+
+/** As a program does: some time passes between two files. */
+async function content(tree: Tree, inode: Inode): Promise<string> {
+  const { handle } = await tree.open(inode, 'read', never);
+  const target = Buffer.alloc(10_000);
+  const length = await tree.read(handle, 0, target, never).finally(() => tree.release(handle));
+  await new Promise((resolve) => setImmediate(resolve));
+  return target.toString('utf8', 0, length);
+}
+
+async function readFolders({ folders }: Folders, tree: Tree): Promise<void> {
+  for (const [folder, { inode, files }] of folders.entries()) {
+    await listAll(tree, inode);
+    for (const [file, each] of files.entries()) {
+      expect(await content(tree, each)).toBe(contentOf(folder, file));
+    }
+  }
+}
+
+describe('files that are read in the order of their listing', () => {
+  it('come before they are asked for, each with its own content', async () => {
+    const made = folders(1, 1000);
+    const { tree, asked } = await behindPort(unchanging(made.tree));
+    await readFolders(made, tree);
+    expect(asked()).toBeLessThan(100);
+    expect(made.tree.opened).toBe(0);
+  });
+
+  it('come from folder after folder, once more, too', async () => {
+    const made = folders(100, 10);
+    const { tree, asked } = await behindPort(unchanging(made.tree));
+    await readFolders(made, tree);
+    // One listing each, and about one file.
+    expect(asked()).toBeLessThan(300);
+    const first = asked();
+    await readFolders(made, tree);
+    expect(asked() - first).toBeLessThan(300);
+  });
+
+  it('do also where some are left out', async () => {
+    const { tree: own, folders: made } = folders(1, 1000);
+    const { tree, asked } = await behindPort(unchanging(own));
+    const files = made[0]?.files ?? [];
+    await listAll(tree, made[0]?.inode ?? 0n);
+    for (const [at, file] of files.entries()) {
+      if (at % 3 > 0) expect(await content(tree, file)).toBe(contentOf(0, at));
+    }
+    expect(asked()).toBeLessThan(100);
+  });
+
+  it('are damaged only where they are, and say so to who opens them', async () => {
+    const { tree: own, folders: made } = folders(1, 200);
+    const { tree } = await behindPort(unchanging(own));
+    const files = made[0]?.files ?? [];
+    for (const at of [50, 51, 120, 199]) own.broken.add(files[at] ?? 0n);
+    const unreadable = {
+      read: () => {
+        throw new StillError('EIO', 'its bytes are damaged');
+      },
+    };
+    for (const at of [77, 122]) own.node(files[at] ?? 0n).content = unreadable;
+    await listAll(tree, made[0]?.inode ?? 0n);
+    for (const [at, file] of files.entries()) {
+      if (own.broken.has(file))
+        await expect(content(tree, file)).rejects.toMatchObject({ code: 'EIO', message: /is damaged/ });
+      else if (at === 77 || at === 122)
+        await expect(content(tree, file)).rejects.toMatchObject({
+          code: 'EIO',
+          message: /bytes are damaged/,
+        });
+      else expect(await content(tree, file)).toBe(contentOf(0, at));
+    }
+    expect(own.opened).toBe(0);
+  });
+
+  it('are not handed out by a tree that has broken down, nor to who has given up', async () => {
+    const { tree: own, folders: made } = folders(1, 200);
+    const { tree, breakDown } = await behindPort(unchanging(own));
+    const files = made[0]?.files ?? [];
+    await listAll(tree, made[0]?.inode ?? 0n);
+    for (const file of files.slice(0, 100)) await content(tree, file);
+    const reason = new Error('given up');
+    await expect(tree.open(files[100] ?? 0n, 'read', AbortSignal.abort(reason))).rejects.toBe(reason);
+    breakDown();
+    for (const file of files.slice(100)) {
+      await expect(tree.open(file, 'read', never)).rejects.toMatchObject({ code: 'EIO' });
+    }
+    await expect(tree.xattrs(made[0]?.inode ?? 0n, never)).rejects.toMatchObject({ code: 'EIO' });
+  });
+
+  it('are asked for one by one where the tree tells of changes', async () => {
+    const made = folders(1, 100);
+    const { tree, asked } = await behindPort(made.tree);
+    await readFolders(made, tree);
+    expect(asked()).toBeGreaterThan(300);
+  });
+
+  it('are left where they are when they are large, or have holes', async () => {
+    const own = new Counted();
+    const inodes = Array.from({ length: 40 }, (_, at) =>
+      own.link(
+        own.root,
+        `${at}`,
+        at % 2 === 0
+          ? own.addFile('small')
+          : own.addFile(Buffer.alloc(at % 4 === 1 ? 200_000 : 4096), at % 4 === 1 ? {} : { allocated: 0 }),
+      ),
+    );
+    const { tree, asked } = await behindPort(unchanging(own));
+    await listAll(tree, own.root);
+    const handles = [];
+    for (const inode of inodes) {
+      handles.push((await tree.open(inode, 'read', never)).handle);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(own.opened).toBe(20);
+    // Each of these, the listing, and the first small ones.
+    expect(asked()).toBeLessThan(30);
+    for (const handle of handles) await tree.release(handle);
+    expect(own.opened).toBe(0);
+  });
+});
+
+it('nothing is read ahead for who only lists, or reads here and there', async () => {
+  const { tree: own, folders: made } = folders(200, 20);
+  let opened = 0;
+  const counting = unchanging(own);
+  const { tree } = await behindPort({
+    ...counting,
+    open: (...given) => {
+      opened++;
+      return counting.open(...given);
+    },
+  });
+  for (const { inode } of made) await listAll(tree, inode);
+  expect(opened).toBe(0);
+  for (const { files } of made) await content(tree, files[(Number(files[0]) * 7) % 20] ?? 0n);
+  expect(opened).toBeLessThan(250);
+});
+
+it('a file that is known to have no extended attributes is not asked for them', async () => {
+  const own = new MemoryTree();
+  own.link(own.root, 'bare', own.addFile('', { bare: true }));
+  const dressed = own.link(own.root, 'dressed', own.addFile(''));
+  own.node(dressed).xattrs.set('user.a' as Name, Buffer.from('value'));
+  const { tree, asked } = await behindPort(unchanging(own));
+  const [first, second] = await tree.list(own.root, 0n, never);
+  const before = asked();
+  expect(await tree.xattrs(first?.inode ?? 0n, never)).toEqual([]);
+  await expect(tree.xattr(first?.inode ?? 0n, 'user.a' as Name, never)).rejects.toMatchObject({
+    code: 'ENODATA',
+  });
+  expect(asked()).toBe(before);
+  expect(await tree.xattrs(second?.inode ?? 0n, never)).toEqual(['user.a']);
+  expect(Buffer.from(await tree.xattr(second?.inode ?? 0n, 'user.a' as Name, never)).toString()).toBe(
+    'value',
+  );
+});
+
+it('packed files are refused where they are not what they say', () => {
+  const { inodes, ends, memory } = packFiles([
+    [1n, Buffer.from('one')],
+    [2n, Buffer.alloc(0)],
+    [3n, Buffer.from('three')],
+  ]);
+  expect(ends).toEqual([3, 3, 8]);
+  for (const wrong of [
+    [3, 3],
+    [3, 2, 8],
+    [3, 3, 9],
+    [-1, 3, 8],
+    [3, 3, Number.NaN],
+  ])
+    expect(() => parseFiles({ inodes, ends: wrong, memory })).toThrow('malformed');
+  expect(() => parseFiles({ inodes: [1, 2, 3], ends, memory })).toThrow('malformed');
+  expect(() => parseFiles({ inodes, ends, memory: new Uint8Array(8) })).toThrow('malformed');
+});
