@@ -1,8 +1,8 @@
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { z } from 'zod';
+import { readIfThere, removeDurably, writeDurably } from '../../durable-file.js';
 import { messageOf, StillError } from '../../errors.js';
-import { readIfThere, removeDurably, writeDurably } from './durable-file.js';
 
 const suffix = '.snapshot.json';
 

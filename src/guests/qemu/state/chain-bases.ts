@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { z } from 'zod';
+import { readIfThere, writeDurably } from '../../../durable-file.js';
 import { messageOf, StillError } from '../../../errors.js';
-import { readIfThere, writeDurably } from '../../state/durable-file.js';
 
 const base = z.strictObject({ id: z.string(), sizeBytes: z.int().nonnegative() });
 const schema = z.strictObject({

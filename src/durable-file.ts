@@ -1,11 +1,20 @@
 import { open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { hasCode } from '../../errors.js';
+import { hasCode } from './errors.js';
+
+/** How a file is written: permissions (0600 unless said), and the name beside it under which it comes to be. */
+export interface DurableFileOptions {
+  readonly mode?: number;
+  readonly beside?: string;
+}
 
 /** Writes a file so that it is either as before or whole and new, whatever happens, and on the disk when this is back. */
-export async function writeDurably(path: string, text: string): Promise<void> {
-  const beside = `${path}.new`;
-  const file = await open(beside, 'w', 0o600);
+export async function writeDurably(
+  path: string,
+  text: string,
+  { mode = 0o600, beside = `${path}.new` }: DurableFileOptions = {},
+): Promise<void> {
+  const file = await open(beside, 'w', mode);
   try {
     await file.writeFile(text);
     await file.sync();
@@ -33,7 +42,8 @@ export async function readIfThere(path: string): Promise<string | undefined> {
   }
 }
 
-async function syncFolder(path: string): Promise<void> {
+/** Brings a folder's names onto the disk: what was made, renamed or removed in it. */
+export async function syncFolder(path: string): Promise<void> {
   const folder = await open(path, 'r');
   try {
     await folder.sync();
