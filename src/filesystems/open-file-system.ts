@@ -1,5 +1,7 @@
 import type { Disk } from '../disks/disk.js';
+import { isExfat, openExfat } from './exfat/exfat.js';
 import { isExt, openExt } from './ext/ext.js';
+import { isFat, openFat } from './fat/fat.js';
 import type { FileSystem, FileSystemOptions } from './file-system.js';
 import { isNtfs, openNtfs } from './ntfs/ntfs.js';
 import { isXfs, openXfs } from './xfs/xfs.js';
@@ -16,7 +18,9 @@ interface Reader {
 const readers: readonly Reader[] = [
   { is: isXfs, open: openXfs },
   { is: isNtfs, open: openNtfs },
+  { is: isExfat, open: openExfat },
   { is: isExt, open: openExt },
+  { is: isFat, open: openFat },
 ];
 
 /**
