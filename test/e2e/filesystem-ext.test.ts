@@ -1,10 +1,12 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Churn } from '../corpus/churn.js';
 import { makeOddities } from '../corpus/oddities.js';
-import { type LoopMount, withLoopMount } from '../filesystems/loop-mount.js';
+import { LoopMount, withLoopMount } from '../filesystems/loop-mount.js';
 import { MountedImage } from '../filesystems/mounted-image.js';
 import { compareTrees, type Difference } from '../tree-comparison/compare-trees.js';
 import { output } from './served-mount.js';
@@ -22,8 +24,11 @@ const fill = (image: string, use: (mount: LoopMount) => unknown): Promise<unknow
   withLoopMount(image, 'ext4', 'user_xattr,acl', use);
 
 /** Compares what the kernel shows of an image, without changing it, with what we do. */
-async function differences(image: string): Promise<{ found: Difference[]; problems: readonly string[] }> {
-  const ours = await MountedImage.start('ext', image);
+async function differences(
+  image: string,
+  ourImage = image,
+): Promise<{ found: Difference[]; problems: readonly string[] }> {
+  const ours = await MountedImage.start('ext', ourImage);
   try {
     const inodes = { folders: 'same', inodes: 'same' } as const;
     const found: Difference[] = [];
@@ -85,4 +90,83 @@ describe('an ext file system', () => {
     await fill(image, ({ mountpoint }) => new Churn(mountpoint, 7).run(full ? 40_000 : 4_000));
     expect(await differences(image)).toEqual({ found: [], problems: [] });
   });
+});
+
+describe('an ext file system that was not unmounted', () => {
+  let folder: string;
+  let store: LoopMount;
+
+  /** Copies of an image at an instant need a file system that can share blocks. */
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'stillfs-ext-'));
+    const image = join(folder, 'store');
+    await writeFile(image, '');
+    await truncate(image, 4096 * mebibyte);
+    await output('mkfs.xfs', '-q', '-f', '-m', 'reflink=1', image);
+    store = await LoopMount.start(image, 'xfs', 'nouuid');
+  });
+  afterAll(async () => {
+    await store.stop();
+    await rm(folder, { recursive: true });
+  });
+
+  const copy = (from: string, to: string): Promise<string> => output('cp', '--reflink=always', from, to);
+
+  /** Copies an image now and then while files in it change and are synced. */
+  async function copiesUnderLoad(image: string, seed: number, mountOptions: string): Promise<string[]> {
+    const copies: string[] = [];
+    await withLoopMount(image, 'ext4', mountOptions, async ({ mountpoint }) => {
+      const load = fork(resolve('dist/test/filesystems/churn-process.js'), [mountpoint, `${seed}`], {
+        execArgv: [],
+      });
+      try {
+        for (const turns of [7, 9, 12]) {
+          for (let left = turns; left > 0; left--) await once(load, 'message');
+          copies.push(`${image}-${copies.length}`);
+          await copy(image, copies.at(-1) ?? '');
+        }
+      } finally {
+        const ended = once(load, 'exit');
+        load.kill('SIGKILL');
+        await ended;
+      }
+    });
+    return copies;
+  }
+
+  it.each([
+    ['ext4', 21, 'defaults', ['-t', 'ext4']],
+    [
+      'ext3 with blocks of 1 KiB and a small journal',
+      22,
+      'defaults',
+      ['-t', 'ext3', '-b', '1024', '-J', 'size=1'],
+    ],
+    [
+      'ext4 with its data in a small journal',
+      23,
+      'data=journal',
+      ['-t', 'ext4', '-b', '1024', '-J', 'size=4'],
+    ],
+    [
+      'ext4 with checksums of transactions',
+      24,
+      'journal_checksum',
+      ['-t', 'ext4', '-O', '^metadata_csum,^64bit'],
+    ],
+    ['ext4 with commits that wait for nothing', 25, 'journal_async_commit,data=writeback', ['-t', 'ext4']],
+  ])(
+    '%s shows what the kernel does after its recovery',
+    async (_, seed, mountOptions, options) => {
+      const image = store.path(`image-${seed}`);
+      await makeImage(image, 400, ...options);
+      for (const unclean of await copiesUnderLoad(image, seed, mountOptions)) {
+        const recovered = `${unclean}-recovered`;
+        await copy(unclean, recovered);
+        await withLoopMount(recovered, 'ext4', 'noatime,noinit_itable', () => undefined);
+        expect(await differences(recovered, unclean)).toEqual({ found: [], problems: [] });
+      }
+    },
+    120_000,
+  );
 });

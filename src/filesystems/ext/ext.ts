@@ -7,6 +7,7 @@ import type { FileNode, FileSystem, FileSystemFacts, FileSystemOptions } from '.
 import { Blocks } from './blocks.js';
 import { FileNodes } from './file-nodes.js';
 import { Inodes } from './inodes.js';
+import { recovered } from './journal/recovery.js';
 import {
   hasExtSuperblock,
   parseSuperblock,
@@ -29,16 +30,27 @@ export function isExt(first: Buffer): boolean {
  */
 export async function openExt(disk: Disk, options: FileSystemOptions): Promise<FileSystem> {
   const { signal, problem } = options;
-  const cache = new CachedReads(disk, name);
-  if (disk.size < superblockOffset + superblockBytes)
-    throw new StillError('EIO', `no ext file system: ${disk.size} bytes are too few for its superblock`);
-  const superblock = parseSuperblock(await cache.bytes(superblockOffset, superblockBytes, signal));
-  tellOf(superblock, disk, problem);
-  const blocks = new Blocks(disk, cache, superblock.blockBytes, superblock.blocks);
-  const fileSystem = new Ext(superblock, blocks, problem);
+  const found = await superblockOf(disk, signal);
+  const clean = found.features.needsRecovery ? await recovered(disk, found, options) : disk;
+  const superblock = clean === disk ? found : await superblockOf(clean, signal);
+  tellOf(superblock, clean, problem);
+  const cache = new CachedReads(clean, name);
+  const fileSystem = new Ext(
+    superblock,
+    new Blocks(clean, cache, superblock.blockBytes, superblock.blocks),
+    problem,
+  );
   const root = await fileSystem.node(fileSystem.root, signal);
   if (root.type !== 'directory') throw new StillError('EIO', `the root of ${name} is a ${root.type}`);
   return fileSystem;
+}
+
+async function superblockOf(disk: Disk, signal: AbortSignal): Promise<Superblock> {
+  if (disk.size < superblockOffset + superblockBytes)
+    throw new StillError('EIO', `no ext file system: ${disk.size} bytes are too few for its superblock`);
+  const bytes = Buffer.alloc(superblockBytes);
+  await disk.read(superblockOffset, bytes, signal);
+  return parseSuperblock(bytes);
 }
 
 function tellOf(superblock: Superblock, disk: Disk, problem: (sentence: string) => void): void {
