@@ -24,7 +24,9 @@ export function parseAttributeList(bytes: Buffer, owner: number): ListedAttribut
     const length = bytes.readUInt16LE(at + 4);
     const nameBytes = 2 * bytes.readUInt8(at + 6);
     const name = at + bytes.readUInt8(at + 7);
-    if (length < smallest || length > bytes.length - at || (nameBytes > 0 && name + nameBytes > at + length))
+    const first = size64(bytes, at + 8);
+    const hasName = nameBytes === 0 || name + nameBytes <= at + length;
+    if (length < smallest || length > bytes.length - at || !hasName || Number.isNaN(first))
       throw new StillError(
         'EIO',
         `the attribute list of MFT record ${owner} is damaged: ${length} bytes, and a name of ${nameBytes}, at ${at}`,
@@ -32,7 +34,7 @@ export function parseAttributeList(bytes: Buffer, owner: number): ListedAttribut
     listed.push({
       type: bytes.readUInt32LE(at),
       name: nameBytes === 0 ? '' : bytes.toString('utf16le', name, name + nameBytes),
-      first: size64(bytes, at + 8, `a cluster in the attribute list of MFT record ${owner}`),
+      first,
       holder: fileReference(bytes, at + 16),
       instance: bytes.readUInt16LE(at + 24),
     });

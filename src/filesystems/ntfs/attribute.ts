@@ -15,42 +15,14 @@ export const attributeTypes = {
   reparsePoint: 0xc0,
   extendedAttributes: 0xe0,
 } as const;
+/** Others (security descriptors, object ids, logs) are passed over. */
+const isRead: readonly boolean[] = Array.from({ length: 0x101 }, (_, type) =>
+  (Object.values(attributeTypes) as number[]).includes(type),
+);
 const end = 0xffff_ffff;
 const smallest = 24;
 const smallestNonResident = 64;
 const flagsOf = { compression: 0x00ff, encrypted: 0x4000, sparse: 0x8000 } as const;
-
-interface AnyAttribute {
-  readonly type: number;
-  /** UTF-16 as it is stored; empty for the attribute without a name. */
-  readonly name: string;
-  /** Tells attributes of one record apart. */
-  readonly instance: number;
-  /** 0: not compressed. 1: LZNT1. */
-  readonly compression: number;
-  readonly encrypted: boolean;
-}
-
-/** An attribute with its value beside it. */
-export interface ResidentAttribute extends AnyAttribute {
-  readonly resident: true;
-  readonly value: Buffer;
-}
-
-/** An attribute with its value, or a part of it, in clusters elsewhere. */
-export interface NonResidentAttribute extends AnyAttribute {
-  readonly resident: false;
-  /** The clusters of the value that this part tells of. `last` is below `first` where there are none. */
-  readonly first: number;
-  readonly last: number;
-  /** Where they lie: ./runs.ts. */
-  readonly mappingPairs: Buffer;
-  readonly sparse: boolean;
-  /** Clusters that are compressed together; 1 where none are. */
-  readonly unitClusters: number;
-  /** Bytes; told by the first part alone. */
-  readonly sizes: ValueSizes | undefined;
-}
 
 export interface ValueSizes {
   /** Bytes that take up room. */
@@ -60,81 +32,127 @@ export interface ValueSizes {
   readonly initialized: number;
 }
 
+/** An attribute with its value beside it. */
+export class ResidentAttribute {
+  readonly resident = true;
+
+  /** `instance` tells attributes of one record apart. `name`: UTF-16 as it is stored; empty for the one without a name. */
+  constructor(
+    readonly type: number,
+    readonly name: string,
+    readonly instance: number,
+    readonly length: number,
+    private readonly record: Buffer,
+    private readonly from: number,
+  ) {}
+
+  get value(): Buffer {
+    return this.record.subarray(this.from, this.from + this.length);
+  }
+
+  /** A byte of the value; 0 beyond its end. */
+  byte(at: number): number {
+    return at < this.length ? (this.record[this.from + at] ?? 0) : 0;
+  }
+}
+
+/** An attribute with its value, or a part of it, in clusters elsewhere. */
+export interface NonResidentAttribute {
+  readonly resident: false;
+  readonly type: number;
+  readonly name: string;
+  readonly instance: number;
+  /** The clusters of the value that this part tells of. `last` is below `first` where there are none. */
+  readonly first: number;
+  readonly last: number;
+  /** Told by the first part alone. */
+  readonly sizes: ValueSizes | undefined;
+  /** 0: none. 1: LZNT1. */
+  readonly compression: number;
+  /** Clusters that are compressed together; 1 where none are. */
+  readonly unitClusters: number;
+  readonly encrypted: boolean;
+  /** Where the clusters lie, ./runs.ts: a part of the record. */
+  readonly mappingPairs: { readonly record: Buffer; readonly from: number; readonly to: number };
+}
+
 export type Attribute = ResidentAttribute | NonResidentAttribute;
 
 /** Reads the attributes that lie in a record from `from` to `to`. EIO: they are damaged. */
-export function parseAttributes(bytes: Buffer, from: number, to: number, owner: number): Attribute[] {
+export function parseAttributes(record: Buffer, from: number, to: number, owner: number): Attribute[] {
   const attributes: Attribute[] = [];
   for (let at = from; at + 4 <= to; ) {
-    const type = bytes.readUInt32LE(at);
+    const type = record.readUInt32LE(at);
     if (type === end) return attributes;
-    const length = at + smallest <= to ? bytes.readUInt32LE(at + 4) : 0;
+    const length = at + smallest <= to ? record.readUInt32LE(at + 4) : 0;
     if (length < smallest || length % 8 !== 0 || length > to - at)
       throw damaged(owner, type, `it has ${length} bytes`);
-    attributes.push(parseAttribute(bytes.subarray(at, at + length), type, owner));
+    if (isRead[type]) attributes.push(parseAttribute(record, at, length, type, owner));
     at += length;
   }
   throw new StillError('EIO', `MFT record ${owner} is damaged: its attributes have no end`);
 }
 
 // ntfs-3g's layout.h: struct ATTR_RECORD
-function parseAttribute(bytes: Buffer, type: number, owner: number): Attribute {
-  const flags = bytes.readUInt16LE(12);
-  const common = {
-    type,
-    name: nameOf(bytes, type, owner),
-    instance: bytes.readUInt16LE(14),
-    compression: flags & flagsOf.compression,
-    encrypted: (flags & flagsOf.encrypted) !== 0,
-  };
-  if (bytes.readUInt8(8) !== 0) return parseNonResident(bytes, common, (flags & flagsOf.sparse) !== 0, owner);
-  const length = bytes.readUInt32LE(16);
-  const place = bytes.readUInt16LE(20);
-  if (length > bytes.length - place)
-    throw damaged(owner, type, `its value of ${length} bytes is at ${place}`);
-  return { ...common, resident: true, value: bytes.subarray(place, place + length) };
+function parseAttribute(record: Buffer, at: number, length: number, type: number, owner: number): Attribute {
+  const name = nameOf(record, at, length, type, owner);
+  if (record[at + 8] !== 0) return parseNonResident(record, at, length, type, name, owner);
+  const valueLength = record.readUInt32LE(at + 16);
+  const place = record.readUInt16LE(at + 20);
+  if (valueLength > length - place)
+    throw damaged(owner, type, `its value of ${valueLength} bytes is at ${place}`);
+  return new ResidentAttribute(type, name, record.readUInt16LE(at + 14), valueLength, record, at + place);
 }
 
 function parseNonResident(
-  bytes: Buffer,
-  common: AnyAttribute,
-  sparse: boolean,
+  record: Buffer,
+  at: number,
+  length: number,
+  type: number,
+  name: string,
   owner: number,
 ): NonResidentAttribute {
-  const { type, compression } = common;
-  if (bytes.length < smallestNonResident) throw damaged(owner, type, `it has ${bytes.length} bytes`);
-  const what = `a size in MFT record ${owner}`;
-  const first = size64(bytes, 16, what);
-  const last = integer64(bytes, 24, what);
-  const pairs = bytes.readUInt16LE(32);
-  const unit = bytes.readUInt8(34);
-  if (pairs < smallestNonResident || pairs > bytes.length || last < first - 1 || unit > 16)
+  if (length < smallestNonResident) throw damaged(owner, type, `it has ${length} bytes`);
+  const flags = record.readUInt16LE(at + 12);
+  const compression = flags & flagsOf.compression;
+  const first = size64(record, at + 16);
+  const last = integer64(record, at + 24);
+  const pairs = record.readUInt16LE(at + 32);
+  const unit = record[at + 34] ?? 0;
+  if (!(pairs >= smallestNonResident && pairs <= length && last >= first - 1 && unit <= 16))
     throw damaged(owner, type, `its clusters ${first} to ${last}, in units of 2^${unit}, are at ${pairs}`);
+  let sizes: ValueSizes | undefined;
+  if (first === 0) {
+    const size = size64(record, at + 48);
+    const initialized = size64(record, at + 56);
+    // Where some of the value has no clusters, one more field tells how much takes up room.
+    const isPartly = (compression !== 0 || (flags & flagsOf.sparse) !== 0) && pairs >= 72;
+    const allocated = size64(record, at + (isPartly ? 64 : 40));
+    if (!(size >= 0 && initialized >= 0 && allocated >= 0))
+      throw damaged(owner, type, `its sizes are ${size}, ${initialized} and ${allocated}`);
+    sizes = { size, initialized: Math.min(initialized, size), allocated };
+  }
   return {
-    ...common,
     resident: false,
+    type,
+    name,
+    instance: record.readUInt16LE(at + 14),
     first,
     last,
-    mappingPairs: bytes.subarray(pairs),
-    sparse,
+    sizes,
+    compression,
     unitClusters: 2 ** unit,
-    sizes: first === 0 ? sizesOf(bytes, sparse || compression !== 0, pairs, what) : undefined,
+    encrypted: (flags & flagsOf.encrypted) !== 0,
+    mappingPairs: { record, from: at + pairs, to: at + length },
   };
 }
 
-function sizesOf(bytes: Buffer, withStored: boolean, pairs: number, what: string): ValueSizes {
-  const size = size64(bytes, 48, what);
-  // Where some of the value has no clusters, one more field tells how much takes up room.
-  const allocated = size64(bytes, withStored && pairs >= 72 ? 64 : 40, what);
-  return { allocated, size, initialized: Math.min(size64(bytes, 56, what), size) };
-}
-
-function nameOf(bytes: Buffer, type: number, owner: number): string {
-  const length = 2 * bytes.readUInt8(9);
-  if (length === 0) return '';
-  const place = bytes.readUInt16LE(10);
-  if (place + length > bytes.length) throw damaged(owner, type, `its name is at ${place}`);
-  return bytes.toString('utf16le', place, place + length);
+function nameOf(record: Buffer, at: number, length: number, type: number, owner: number): string {
+  const bytes = 2 * (record[at + 9] ?? 0);
+  if (bytes === 0) return '';
+  const place = record.readUInt16LE(at + 10);
+  if (place + bytes > length) throw damaged(owner, type, `its name is at ${place}`);
+  return record.toString('utf16le', at + place, at + place + bytes);
 }
 
 function damaged(owner: number, type: number, how: string): StillError {

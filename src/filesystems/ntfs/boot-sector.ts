@@ -53,13 +53,13 @@ export function parseBootSector(bytes: Buffer, diskBytes: number): Geometry {
   if (bytes.readUInt8(16) !== 0 || bytes.readUInt32LE(32) !== 0 || ofOthers.some((value) => value !== 0))
     throw damaged('fields that belong to FAT are in use');
 
-  const volumeBytes = size64(bytes, 40, 'the number of sectors of the NTFS volume') * sectorBytes;
+  const volumeBytes = size64(bytes, 40) * sectorBytes;
   const wholeClusters = Math.floor(volumeBytes / clusterBytes);
   if (!Number.isSafeInteger(volumeBytes) || wholeClusters === 0)
     throw damaged('it has no sectors, or too many');
   const clusterAt = (at: number, what: string): number => {
-    const cluster = size64(bytes, at, `where the NTFS volume has ${what}`);
-    if (cluster === 0 || cluster >= wholeClusters) throw damaged(`${what} lies at cluster ${cluster}`);
+    const cluster = size64(bytes, at);
+    if (!(cluster > 0 && cluster < wholeClusters)) throw damaged(`${what} lies at cluster ${cluster}`);
     return cluster * clusterBytes;
   };
   const mft = clusterAt(48, 'its master file table');

@@ -55,11 +55,12 @@ export class FileAttributes {
     return first && this.load(first, signal);
   }
 
-  /** All attributes of a type, as those of names are. */
-  async all(type: number, signal: AbortSignal): Promise<Attribute[]> {
-    if (!this.list) return this.record.attributes.filter((each) => each.type === type);
+  /** The attributes of some types, or their first parts. */
+  async firstParts(types: ReadonlySet<number>, signal: AbortSignal): Promise<readonly Attribute[]> {
+    if (!this.list) return this.record.attributes;
     const found: Attribute[] = [];
-    for (const each of this.list) if (each.type === type) found.push(await this.load(each, signal));
+    for (const each of this.list)
+      if (each.first === 0 && types.has(each.type)) found.push(await this.load(each, signal));
     return found;
   }
 

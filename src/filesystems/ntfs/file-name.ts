@@ -1,5 +1,6 @@
 import { StillError } from '../../errors.js';
 import type { Name } from '../../name.js';
+import type { ResidentAttribute } from './attribute.js';
 import { type FileReference, fileReference } from './mft-record.js';
 
 // ntfs-3g's layout.h: struct FILE_NAME_ATTR, in MFT records and as the key of a folder's index
@@ -11,8 +12,6 @@ const dosNamespace = 2;
 export interface FileName {
   readonly folder: FileReference;
   readonly name: string;
-  /** Whether it is there for DOS alone, beside a long name for all others. */
-  readonly dos: boolean;
 }
 
 /** EIO: it is damaged. */
@@ -23,7 +22,6 @@ export function parseFileName(value: Buffer, owner: number): FileName {
   return {
     folder: fileReference(value, 0),
     name: value.toString('utf16le', fileNameBytes, fileNameBytes + 2 * length),
-    dos: value.readUInt8(place.namespace) === dosNamespace,
   };
 }
 
@@ -31,8 +29,13 @@ export function nameUnits(bytes: Buffer, at: number): number {
   return bytes[at + place.length] ?? 0;
 }
 
-export function isDosName(bytes: Buffer, at: number): boolean {
+/** Whether a name that lies there is for DOS alone, beside a long name for all others. */
+export function isDosKey(bytes: Buffer, at: number): boolean {
   return bytes[at + place.namespace] === dosNamespace;
+}
+
+export function isDosName(name: ResidentAttribute): boolean {
+  return name.byte(place.namespace) === dosNamespace;
 }
 
 const ascii = /^[\0-\x7f]*$/;

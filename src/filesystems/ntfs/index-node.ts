@@ -1,5 +1,5 @@
 import { StillError } from '../../errors.js';
-import { fileNameBytes, isDosName, nameUnits } from './file-name.js';
+import { fileNameBytes, isDosKey, nameUnits } from './file-name.js';
 import { size64 } from './integers.js';
 import { type FileReference, fileReference } from './mft-record.js';
 import { unprotected } from './multi-sector.js';
@@ -60,7 +60,7 @@ export class IndexNode {
   /** A block as it is stored, which knows its own number. */
   static block(stored: Buffer, number: number, what: string): IndexNode {
     const bytes = unprotected(stored, blockMagic, () => what);
-    if (!bytes || size64(bytes, 16, `the number of ${what}`) !== number)
+    if (!bytes || size64(bytes, 16) !== number)
       throw new StillError('EIO', `${what} is damaged: it is another one, or none`);
     return new IndexNode(bytes, blockHeader, what);
   }
@@ -74,7 +74,7 @@ export class IndexNode {
     const entries: IndexEntry[] = [];
     for (let at = this.#from; !this.#isLast(at); at = this.#next(at)) {
       const key = at + entryBytes;
-      if (at >= from && !isDosName(this.#bytes, key)) entries.push(this.#entry(at));
+      if (at >= from && !isDosKey(this.#bytes, key)) entries.push(this.#entry(at));
     }
     return entries;
   }
@@ -84,7 +84,7 @@ export class IndexNode {
     for (; !this.#isLast(at); at = this.#next(at)) {
       const key = at + entryBytes;
       const order = sought.compare(this.#bytes, key + fileNameBytes, nameUnits(this.#bytes, key));
-      if (order === 0) return isDosName(this.#bytes, key) ? {} : { entry: this.#entry(at) };
+      if (order === 0) return isDosKey(this.#bytes, key) ? {} : { entry: this.#entry(at) };
       if (order < 0) break;
     }
     return this.#childOf(at);
@@ -121,8 +121,9 @@ export class IndexNode {
   #childOf(at: number): Step {
     if (((this.#bytes[at + 12] ?? 0) & flagOf.hasChild) === 0) return {};
     const length = this.#bytes.readUInt16LE(at + 8);
-    if (length < entryBytes + 8)
+    const child = length < entryBytes + 8 ? Number.NaN : size64(this.#bytes, at + length - 8);
+    if (Number.isNaN(child))
       throw new StillError('EIO', `${this.#what} is damaged: its entry at ${at} leads nowhere`);
-    return { child: size64(this.#bytes, at + length - 8, `the node below ${this.#what}`) };
+    return { child };
   }
 }

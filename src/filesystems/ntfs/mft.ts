@@ -59,7 +59,11 @@ export class Mft implements RecordSource {
   /** Reads a record. EIO: it is damaged. ESTALE: there is none of that number. */
   async record(number: number, signal: AbortSignal): Promise<MftRecord> {
     try {
-      return parseMftRecord(await this.#stored(number, this.geometry.recordBytes, signal), number);
+      return parseMftRecord(
+        this.#storedNow(number, this.geometry.recordBytes) ??
+          (await this.#stored(number, this.geometry.recordBytes, signal)),
+        number,
+      );
     } catch (error) {
       if (number >= mirrored || !(error instanceof StillError) || error.code !== 'EIO') throw error;
       const { mirror, recordBytes } = this.geometry;
@@ -79,12 +83,23 @@ export class Mft implements RecordSource {
   async isCurrent({ record, sequence }: FileReference, signal: AbortSignal): Promise<boolean> {
     if (record >= this.count) return false;
     try {
-      const inUse = sequenceInUse(await this.#stored(record, sequenceBytes, signal));
+      const inUse = sequenceInUse(
+        this.#storedNow(record, sequenceBytes) ?? (await this.#stored(record, sequenceBytes, signal)),
+      );
       return inUse !== undefined && (sequence === 0 || sequence === inUse);
     } catch (error) {
       if (error instanceof StillError) return true;
       throw error;
     }
+  }
+
+  /** The first bytes of a record as they are stored, where they are in memory, in one place. */
+  #storedNow(number: number, length: number): Buffer | undefined {
+    const { clusterBytes, recordBytes } = this.geometry;
+    const offset = number * recordBytes;
+    if (!(number >= 0 && number < this.count) || length > clusterBytes - (offset % clusterBytes))
+      return undefined;
+    return this.cache.now(this.#place(offset), length);
   }
 
   /** The first bytes of a record as they are stored. */
@@ -95,7 +110,7 @@ export class Mft implements RecordSource {
     const offset = number * recordBytes;
     const first = this.#place(offset);
     const within = clusterBytes - (offset % clusterBytes);
-    if (length <= within) return this.cache.now(first, length) ?? this.cache.bytes(first, length, signal);
+    if (length <= within) return this.cache.bytes(first, length, signal);
     // A record that is larger than a cluster may lie in several places.
     const parts = [await this.cache.bytes(first, within, signal)];
     for (let at = within; at < length; at += clusterBytes)

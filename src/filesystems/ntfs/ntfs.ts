@@ -6,6 +6,7 @@ import { CachedReads } from '../cached-reads.js';
 import type { FileNode, FileSystem, FileSystemFacts, FileSystemOptions } from '../file-system.js';
 import { bootSectorBytes, parseBootSector } from './boot-sector.js';
 import { fileNode } from './file-node.js';
+import { recordOf } from './folder-node.js';
 import { Mft } from './mft.js';
 import { systemFiles, Volume } from './volume.js';
 import { readVolumeState } from './volume-state.js';
@@ -35,7 +36,7 @@ export async function openNtfs(disk: Disk, { signal, problem }: FileSystemOption
       await Mft.open(cache, geometry, problem, signal),
       problem,
     );
-    const root = await fileNode(volume, BigInt(systemFiles.root), signal);
+    const root = await fileNode(volume, systemFiles.root, signal);
     if (root.type !== 'directory')
       throw new StillError('EIO', `the root of the NTFS volume is a ${root.type}`);
     const { label } = await readVolumeState(volume, signal);
@@ -54,8 +55,8 @@ class Ntfs implements FileSystem {
     readonly facts: FileSystemFacts,
   ) {}
 
-  node(inode: Inode, signal: AbortSignal): Promise<FileNode> {
-    return fileNode(this.volume, inode, signal);
+  async node(inode: Inode, signal: AbortSignal): Promise<FileNode> {
+    return fileNode(this.volume, recordOf(inode), signal);
   }
 
   /** What is free is told by nothing but a bit for each cluster, which nobody needs to have counted. */

@@ -19,21 +19,17 @@ const mostClusters = 2 ** 52;
  * EIO: they are damaged, or lead out of a volume of so many clusters.
  */
 export function parseRuns(attribute: NonResidentAttribute, clusters: number, owner: number): Runs {
-  const { mappingPairs: bytes, first, last } = attribute;
+  const { mappingPairs, first, last } = attribute;
+  const { record: bytes, to } = mappingPairs;
   const starts: number[] = [];
   const places: number[] = [];
   let cluster = first;
   let place = 0;
-  for (let at = 0; at < bytes.length && bytes[at] !== 0; ) {
+  for (let at = mappingPairs.from; at < to && bytes[at] !== 0; ) {
     const head = bytes[at++] ?? 0;
     const lengthBytes = head & 15;
     const distanceBytes = head >>> 4;
-    if (
-      lengthBytes === 0 ||
-      lengthBytes > 6 ||
-      distanceBytes > 6 ||
-      at + lengthBytes + distanceBytes > bytes.length
-    )
+    if (lengthBytes === 0 || lengthBytes > 6 || distanceBytes > 6 || at + lengthBytes + distanceBytes > to)
       throw damaged(owner, `a run is told in ${lengthBytes} and ${distanceBytes} bytes`);
     const length = bytes.readIntLE(at, lengthBytes);
     at += lengthBytes;

@@ -7,6 +7,7 @@ import { MappedContent } from '../mapped-content.js';
 import { type Attribute, attributeTypes } from './attribute.js';
 import type { Geometry } from './boot-sector.js';
 import { CompressedContent, UnpackedUnits } from './compressed-content.js';
+import { type Sizes, sizesOf } from './essentials.js';
 import { FileAttributes } from './file-attributes.js';
 import { FolderIndex, KnownBlocks } from './folder-index.js';
 import type { Mft } from './mft.js';
@@ -21,10 +22,7 @@ const indexName = '$I30';
 const mostFolders = 256;
 
 /** The value of an attribute. */
-export interface Value {
-  readonly size: number;
-  /** Bytes that take up room. */
-  readonly allocated: number;
+export interface Value extends Sizes {
   readonly content: FileContent;
 }
 
@@ -53,9 +51,7 @@ export class Volume {
   /** The value of an attribute, by its first part. EIO: it is damaged. EACCES: it is encrypted. EOPNOTSUPP: it is packed in another way. */
   value(file: FileAttributes, attribute: Attribute): Value {
     if (attribute.resident) {
-      const { value } = attribute;
-      const allocated = Math.ceil(value.length / 8) * 8;
-      return { size: value.length, allocated, content: new ResidentContent(value) };
+      return { ...sizesOf(attribute), content: new ResidentContent(attribute.value) };
     }
     const { sizes, compression, encrypted, unitClusters, type, name } = attribute;
     const { number } = file.record;
@@ -153,13 +149,4 @@ export class Volume {
     this.cache.clear();
     await this.disk.close();
   }
-}
-
-/** The size and the room of a folder, as ntfs-3g shows them: those of the blocks of its index. */
-export async function folderSizes(
-  file: FileAttributes,
-  signal: AbortSignal,
-): Promise<{ readonly size: number; readonly allocated: number }> {
-  const blocks = await file.find(attributeTypes.indexAllocation, indexName, signal);
-  return blocks && !blocks.resident && blocks.sizes ? blocks.sizes : { size: 0, allocated: 0 };
 }
