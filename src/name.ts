@@ -23,7 +23,12 @@ export function nameToText(name: Name): string {
   return nameToBytes(name).toString('utf8');
 }
 
-/** Whether a name can stand in a folder: not empty, no `/`, no NUL, neither `.` nor `..`, at most 255 bytes. */
-export function isEntryName(name: Name): boolean {
-  return name !== '' && name.length <= 255 && name !== '.' && name !== '..' && !/[/\0]/.test(name);
+/** NAME_MAX of linux/limits.h, bytes. */
+export const longestName = 255;
+/** What FUSE takes, bytes. Windows counts characters: its 255 are up to 765 bytes, and such names are shown. */
+export const longestShownName = 1024;
+
+/** Whether a name can stand in a folder: not empty, no `/`, no NUL, neither `.` nor `..`, not longer than that. */
+export function isEntryName(name: Name, longest = longestName): boolean {
+  return name !== '' && name.length <= longest && name !== '.' && name !== '..' && !/[/\0]/.test(name);
 }

@@ -1,6 +1,5 @@
 import { StillError } from '../../src/errors.js';
-import type { Name } from '../../src/name.js';
-import { nameToText } from '../../src/name.js';
+import { longestName, longestShownName, type Name, nameToText } from '../../src/name.js';
 import { SharedWait } from '../../src/shared-wait.js';
 import type { Attributes, Inode } from '../../src/tree/attributes.js';
 import type { Change, Graft, Tree } from '../../src/tree/tree.js';
@@ -66,8 +65,6 @@ interface Place {
 }
 
 const parentName = '..' as Name;
-/** NAME_MAX of linux/limits.h, bytes. */
-const longestName = 255;
 
 /**
  * All trees of a mount as one: grafts are crossed, every file has one number, and what the kernel knows is counted, so
@@ -146,13 +143,8 @@ export class Forest {
    * told to the kernel once more: who can't tell it calls `forget`.
    */
   async lookup(folder: Node, name: Name, signal: AbortSignal): Promise<FoundNode | Absent> {
-    if (name.length > longestName) {
-      // The kernel passes on much longer ones.
-      throw new StillError(
-        'ENAMETOOLONG',
-        `${this.pathOf(folder, name)} has a name of more than ${longestName} bytes`,
-      );
-    }
+    // The kernel passes on much longer ones.
+    if (name.length > longestShownName) throw this.#tooLong(folder, name);
     let { planted, inode } = folder;
     if (name === parentName) {
       while (inode === planted.tree.root && planted.below) {
@@ -161,9 +153,19 @@ export class Forest {
       }
     }
     const found = await planted.tree.lookup(inode, name, signal);
-    if (!found.attributes) return { node: undefined, freshSeconds: found.freshSeconds };
+    if (!found.attributes) {
+      if (name.length > longestName) throw this.#tooLong(folder, name);
+      return { node: undefined, freshSeconds: found.freshSeconds };
+    }
     const { node, attributes } = await this.#crossed(planted, found.attributes, { folder, name }, signal);
     return { node, attributes, freshSeconds: found.freshSeconds };
+  }
+
+  #tooLong(folder: Node, name: Name): StillError {
+    return new StillError(
+      'ENAMETOOLONG',
+      `${this.pathOf(folder, name)} has a name of more than ${longestName} bytes`,
+    );
   }
 
   /** The attributes of a node; of the tree's root where one stands upon it. */

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import { hasCode, messageOf, StillError } from '../errors.js';
-import { isEntryName, type Name, nameToText } from '../name.js';
+import { isEntryName, longestShownName, type Name, nameToText } from '../name.js';
 import { rest, spend } from '../pace.js';
 import type { Problems } from '../problems.js';
 import type { Attributes, Inode } from '../tree/attributes.js';
@@ -39,8 +39,8 @@ export class FileSystemTree implements Tree {
       const parent = await this.#parentOf(folder, above, signal);
       return { attributes: await this.attributes(parent, signal), freshSeconds: lasting };
     }
-    if (!isEntryName(name)) {
-      const code = name.length > 255 ? 'ENAMETOOLONG' : 'EINVAL';
+    if (!isEntryName(name, longestShownName)) {
+      const code = name.length > longestShownName ? 'ENAMETOOLONG' : 'EINVAL';
       throw new StillError(code, `${nameToText(name)} can't be the name of a file in a folder`);
     }
     return this.#noting(async () => {
@@ -148,7 +148,7 @@ export class FileSystemTree implements Tree {
   /** An entry with the attributes of its file, without them where they can't be read; none where its name is none. */
   async #entry(folder: Inode, row: ListedEntry, signal: AbortSignal): Promise<Entry | undefined> {
     const { name, inode, cookie } = row;
-    if (!isEntryName(name)) {
+    if (!isEntryName(name, longestShownName)) {
       this.#problems.add(
         `${JSON.stringify(nameToText(name))} in a folder is left out: it can't be the name of a file.`,
       );

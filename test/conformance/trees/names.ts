@@ -12,6 +12,8 @@ export const oddNames: readonly string[] = [
   everyByte.slice(128).join(''),
   'n'.repeat(255),
   '\xff'.repeat(255),
+  // As volumes of Windows have them: 255 characters.
+  Buffer.from('漢'.repeat(255)).toString('latin1'),
   ' leading and trailing space ',
   '-rf',
   '...',
