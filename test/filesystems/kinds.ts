@@ -3,6 +3,7 @@ import { openExfat } from '../../src/filesystems/exfat/exfat.js';
 import { openExt } from '../../src/filesystems/ext/ext.js';
 import { openFat } from '../../src/filesystems/fat/fat.js';
 import type { FileSystem, FileSystemOptions } from '../../src/filesystems/file-system.js';
+import { openNtfs } from '../../src/filesystems/ntfs/ntfs.js';
 import { openXfs } from '../../src/filesystems/xfs/xfs.js';
 
 export type OpenFileSystem = (disk: Disk, options: FileSystemOptions) => Promise<FileSystem>;
@@ -11,6 +12,7 @@ export type OpenFileSystem = (disk: Disk, options: FileSystemOptions) => Promise
 export const fileSystemKinds = {
   exfat: openExfat,
   ext: openExt,
+  ntfs: openNtfs,
   vfat: openFat,
   xfs: openXfs,
 } as const satisfies Readonly<Record<string, OpenFileSystem>>;
