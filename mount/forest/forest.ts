@@ -168,6 +168,12 @@ export class Forest {
     );
   }
 
+  /** The number of the folder that a node was found in first, where that is known: its parent, unless it was moved. */
+  foundIn(node: Node): NodeNumber | undefined {
+    const at = this.#known.get(node.number)?.at;
+    return at && at.name !== parentName ? at.folder.number : undefined;
+  }
+
   /** The attributes of a node; of the tree's root where one stands upon it. */
   attributes(node: Node, signal: AbortSignal): Promise<Attributes> {
     return node.planted.tree.attributes(node.inode, signal);

@@ -15,6 +15,8 @@ export interface OpenFile {
 /** A folder that a process is listing: the entries that the tree gave and the kernel has not taken yet. */
 export interface OpenFolder {
   readonly node: Node;
+  /** Nothing in it ever changes. */
+  readonly lasting: boolean;
   /** The cookie that `entries` come after. */
   after: bigint;
   entries: readonly Entry[];

@@ -15,8 +15,9 @@ const openFolder: Operation = async (state, node, _body, signal) => {
   const attributes = await state.forest.attributes(node, signal);
   if (attributes.type !== 'directory')
     throw new StillError('ENOTDIR', `${state.forest.pathOf(node)} is no folder`);
-  const handle = state.folders.add({ node, after: 0n, entries: [], letGo: state.forest.hold(node) });
   const lasting = attributes.freshSeconds === Number.POSITIVE_INFINITY;
+  const letGo = state.forest.hold(node);
+  const handle = state.folders.add({ node, lasting, after: 0n, entries: [], letGo });
   return {
     message: openReply(handle, lasting ? OpenFlag.CACHE_DIR | OpenFlag.KEEP_CACHE : 0),
     undelivered: () => state.folders.remove(handle).letGo(),
@@ -62,10 +63,11 @@ class Rows {
   /** `..` tells the parent's number, as far as that costs no more than a look-up. */
   async addParent(signal: AbortSignal): Promise<void> {
     const { forest } = this.#state;
-    const { node } = this.#folder;
+    const { node, lasting } = this.#folder;
     const name = '..' as Name;
-    let number = node.number;
-    if (node !== forest.root) {
+    const known = lasting ? forest.foundIn(node) : undefined;
+    let number = known ?? node.number;
+    if (known === undefined && node !== forest.root) {
       const parent = await forest.lookup(node, name, signal);
       if (parent.node) {
         number = parent.node.number;
