@@ -2,8 +2,9 @@ import { access, mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/prom
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Command } from 'commander';
-import { hasCode, messageOf } from '../errors.js';
+import { hasCode } from '../errors.js';
 import { parseSnapshotName } from '../guests/guest.js';
+import { whyRefused } from '../provider/mounted/refusal.js';
 import { columns } from './columns.js';
 import { CommandError, ExitCode } from './exit-code.js';
 import type { Invocation } from './invocation.js';
@@ -161,17 +162,7 @@ async function snapshotsOf(guest: string, { mount }: SnapshotFlags): Promise<str
   return only;
 }
 
-/** What a file operation was refused with, in words: the kernel passes on a number alone. */
 function refused(what: string, error: unknown): CommandError {
-  const because = hasCode(error, 'EBUSY')
-    ? 'the guest has another snapshot open, an earlier one is not gone yet, or another program uses its QEMU'
-    : hasCode(error, 'EEXIST')
-      ? 'there is one of that name'
-      : hasCode(error, 'EHOSTUNREACH')
-        ? 'the guest is off'
-        : hasCode(error, 'ETIMEDOUT')
-          ? 'the guest or its agent did not answer in time; nothing is left of it'
-          : messageOf(error);
   const code = hasCode(error, 'EBUSY') ? ExitCode.busy : ExitCode.failure;
-  return new CommandError(code, `${what}: ${because} (the log of the mount says more)`);
+  return new CommandError(code, `${what}: ${whyRefused(error)} (the log of the mount says more)`);
 }
