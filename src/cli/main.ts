@@ -1,8 +1,7 @@
-import { readFile } from 'node:fs/promises';
 import { Command, CommanderError } from 'commander';
-import { z } from 'zod';
 import { hasCode, messageOf } from '../errors.js';
 import { exitNow } from '../posix/exit.js';
+import { backupCommand } from './backup.js';
 import { chainCommand } from './chain.js';
 import { ExitCode, exitCodeOf, exitCodesHelp } from './exit-code.js';
 import type { Invocation } from './invocation.js';
@@ -12,6 +11,7 @@ import { mountHelperArguments } from './mount-helper.js';
 import { printable } from './printable.js';
 import { snapshotCommand } from './snapshot.js';
 import { umountCommand } from './umount.js';
+import { version } from './version.js';
 
 const programHelp = `${exitCodesHelp}
 
@@ -19,9 +19,10 @@ Examples:
   stillfs mount --store /var/backups /mnt/backups
   stillfs list --store /var/backups
   stillfs snapshot take 100 nightly@monday
+  stillfs backup 100 --store /var/backups
   stillfs help mount`;
 
-const commands = ['mount', 'umount', 'list', 'snapshot', 'chain', 'help'];
+const commands = ['mount', 'umount', 'list', 'snapshot', 'chain', 'backup', 'help'];
 
 /** Runs the program and ends the process. */
 export async function main(argv: readonly string[]): Promise<never> {
@@ -53,16 +54,17 @@ async function program(invocation: Invocation): Promise<Command> {
     .exitOverride()
     .showSuggestionAfterError()
     .addHelpText('after', programHelp);
-  for (const make of [mountCommand, umountCommand, listCommand, snapshotCommand, chainCommand]) {
+  for (const make of [
+    mountCommand,
+    umountCommand,
+    listCommand,
+    snapshotCommand,
+    chainCommand,
+    backupCommand,
+  ]) {
     program.addCommand(make(invocation).copyInheritedSettings(program));
   }
   return program;
-}
-
-/** The package's own version: the nearest package.json above the compiled program. */
-async function version(): Promise<string> {
-  const text = await readFile(new URL('../../../package.json', import.meta.url), 'utf8');
-  return z.object({ version: z.string() }).parse(JSON.parse(text)).version;
 }
 
 /** An error for a person: `stillfs: ` and a sentence a line, and where it arose if they want to know. */

@@ -1,14 +1,15 @@
-import { access, mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Command } from 'commander';
 import { hasCode } from '../errors.js';
 import { parseSnapshotName } from '../guests/guest.js';
+import { snapshotsFolder } from '../provider/mounted/mounted-snapshot.js';
 import { whyRefused } from '../provider/mounted/refusal.js';
 import { columns } from './columns.js';
 import { CommandError, ExitCode } from './exit-code.js';
+import { mountOf } from './guest-mount.js';
 import type { Invocation } from './invocation.js';
-import { isStillfs, mountTable } from './mount-table.js';
 
 interface SnapshotFlags {
   readonly mount?: string;
@@ -129,37 +130,7 @@ function mustBeName(name: string): void {
 
 /** The folder of a guest's snapshots in the mount that has the guest. */
 async function snapshotsOf(guest: string, { mount }: SnapshotFlags): Promise<string> {
-  const mounts =
-    mount === undefined
-      ? (await mountTable()).filter(isStillfs).map(({ mountpoint }) => mountpoint)
-      : [mount];
-  const found: string[] = [];
-  for (const mountpoint of new Set(mounts)) {
-    const folder = join(mountpoint, 'guests', guest, 'snapshots');
-    if (
-      await access(folder).then(
-        () => true,
-        () => false,
-      )
-    )
-      found.push(folder);
-  }
-  const [only, ...others] = found;
-  if (only === undefined) {
-    const where = mount === undefined ? 'no stillfs mount here shows' : `${mount} does not show`;
-    throw new CommandError(
-      ExitCode.failure,
-      `${where} guest ${guest}; mount it first: stillfs mount --guest …`,
-    );
-  }
-  if (others.length > 0) {
-    const places = found.join(', ');
-    throw new CommandError(
-      ExitCode.usage,
-      `several mounts show guest ${guest}; say which by --mount: ${places}`,
-    );
-  }
-  return only;
+  return snapshotsFolder(await mountOf(guest, mount), guest);
 }
 
 function refused(what: string, error: unknown): CommandError {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { hookPhases } from '../provider/job/hooks.js';
 import { guestSchema, guestSchemaOf } from './guest-schema.js';
 import { idRange } from './id-range.js';
 import { plainName, plainNameRule } from './plain-name.js';
@@ -35,6 +36,9 @@ export const fileSchema = z.strictObject({
       readOnly: z.boolean().optional(),
       transport: z.enum(transports).optional(),
     })
+    .optional(),
+  backup: z
+    .strictObject({ hooks: z.partialRecord(z.enum(hookPhases), z.string().min(1)).optional() })
     .optional(),
   log: z.strictObject({ level: z.enum(logLevels).optional() }).optional(),
 });

@@ -3,6 +3,7 @@ import { access } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { hasCode } from '../errors.js';
+import type { HookCommands } from '../provider/job/hooks.js';
 import { ConfigError, readConfigFile } from './file.js';
 import { type GuestSettings, guestsOf, guestsSaid } from './guest-settings.js';
 import {
@@ -55,6 +56,7 @@ export interface Settings {
   readonly openToOthers: boolean;
   readonly readOnly: boolean;
   readonly logLevel: LogLevel;
+  readonly backup: { readonly hooks: HookCommands };
 }
 
 /** What was said on the command line. What is left out was not said. */
@@ -106,6 +108,7 @@ export async function settingsFrom(said: Said): Promise<Settings> {
     openToOthers: said.openToOthers ?? config.mount?.openToOthers ?? false,
     readOnly: said.readOnly ?? config.mount?.readOnly ?? guests.length === 0,
     logLevel: said.logLevel ?? config.log?.level ?? 'info',
+    backup: { hooks: config.backup?.hooks ?? {} },
   };
 }
 

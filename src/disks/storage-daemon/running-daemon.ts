@@ -70,18 +70,30 @@ export function startStorageDaemon(options: readonly string[], identity?: Identi
 }
 
 /** Opens an export of a daemon at the socket `path`: tries until it answers, has ended, or takes too long. */
-export async function openDaemonsDisk(
+export function openDaemonsDisk(
   daemon: RunningDaemon,
   path: string,
   exportName: string,
   subject: string,
   signal?: AbortSignal,
 ): Promise<NbdDisk> {
+  const opening = (): Promise<NbdDisk> =>
+    openNbdDisk({ address: { path }, exportName, connections: 2 }, signal);
+  return untilReady(daemon, subject, opening, signal);
+}
+
+/** Tries to open an export of a daemon until that succeeds, the daemon has ended, or it takes too long. */
+export async function untilReady<T>(
+  daemon: RunningDaemon,
+  subject: string,
+  opening: () => Promise<T>,
+  signal?: AbortSignal,
+): Promise<T> {
   const deadline = Date.now() + startMilliseconds;
   for (;;) {
     signal?.throwIfAborted();
     try {
-      return await openNbdDisk({ address: { path }, exportName, connections: 2 }, signal);
+      return await opening();
     } catch (error) {
       if (signal?.aborted) throw error;
       const notYet = hasCode(error, 'ENOENT') || hasCode(error, 'ECONNREFUSED');

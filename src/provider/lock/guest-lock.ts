@@ -87,7 +87,7 @@ async function noteHolder(file: FileHandle, purpose: string): Promise<void> {
 
 async function holderOf(file: FileHandle): Promise<string> {
   const { buffer, bytesRead } = await file.read(Buffer.alloc(mostHolderBytes), 0, mostHolderBytes, 0);
-  const [, pid, purpose] = /^(\d{1,10}) ([\w -]+)\n/.exec(buffer.toString('latin1', 0, bytesRead)) ?? [];
+  const [, pid, purpose] = /^(\d{1,10}) ([\w .-]+)\n/.exec(buffer.toString('latin1', 0, bytesRead)) ?? [];
   if (pid === undefined || purpose === undefined) return 'another process';
   return `"${purpose}", process ${pid}`;
 }

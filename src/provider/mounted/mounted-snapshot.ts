@@ -1,5 +1,5 @@
 import { mkdir, readFile, rmdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { codeOf, hasCode, StillError } from '../../errors.js';
@@ -78,7 +78,7 @@ export class MountedSnapshot {
           continue;
         }
         const what = `no snapshot ${name} of guest ${guest} was taken: ${whyRefused(error)}`;
-        throw new StillError(codeOf(error), `${what} (the log of the mount says more)`, { cause: undefined });
+        throw new StillError(codeOf(error), `${what} (the log of the mount says more)`);
       }
     }
     try {
@@ -87,6 +87,11 @@ export class MountedSnapshot {
       await rmdir(folder);
       throw error;
     }
+  }
+
+  /** `chain@name`, or a plain name. */
+  get name(): string {
+    return basename(this.folder);
   }
 
   /** A file in the snapshot's folder. */

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { readIfThere, removeDurably, syncFolder, writeDurably } from '../../durable-file.js';
 import { hasCode, messageOf } from '../../errors.js';
-import type { Logger } from '../../log.js';
+import type { Narration } from '../job/narration.js';
 import { readFacts, snapshotsFolder } from '../mounted/mounted-snapshot.js';
 import { newestFirst } from '../stored/stored-backups.js';
 
@@ -58,22 +58,23 @@ export class UnfinishedBackup {
       await mkdir(folder, { mode: 0o700 });
       await mkdir(sockets, { mode: 0o700 });
     } catch (error) {
-      await unfinished.undo();
+      await unfinished.remove();
+      await unfinished.forget();
       throw error;
     }
     return { unfinished, snapshot };
   }
 
-  /** Forgets the trace: nothing is left to be undone. */
+  /** Removes all that was written. */
+  async remove(): Promise<void> {
+    await rm(this.folder, { recursive: true, force: true });
+    await rm(this.sockets, { recursive: true, force: true });
+  }
+
+  /** Forgets the trace: nothing is left that the next holder of the lock would have to undo. */
   async forget(): Promise<void> {
     await rm(this.sockets, { recursive: true, force: true });
     await removeDurably(this.trace);
-  }
-
-  /** Removes all that was written. Its snapshot has ended before. */
-  async undo(): Promise<void> {
-    await rm(this.folder, { recursive: true, force: true });
-    await this.forget();
   }
 }
 
@@ -81,7 +82,7 @@ export class UnfinishedBackup {
  * Clears away what providers that were killed have left of a guest: folders of backups that were never finished, and their
  * snapshots in the mount. Only for who has the guest's lock exclusively. What can't be cleared is logged, and tried next time.
  */
-export async function clearUnfinished(guestFolder: string, log: Logger): Promise<void> {
+export async function clearUnfinished(guestFolder: string, log: Narration): Promise<void> {
   for (const name of await readdir(guestFolder)) {
     const [, folder] = tracePattern.exec(name) ?? [];
     if (folder === undefined) continue;
@@ -106,7 +107,7 @@ async function removeSockets(sockets: string): Promise<void> {
   if (/\/stillfs-backup-[0-9a-f]{12}$/.test(sockets)) await rm(sockets, { recursive: true, force: true });
 }
 
-async function removeTree(guestFolder: string, name: string, log: Logger): Promise<void> {
+async function removeTree(guestFolder: string, name: string, log: Narration): Promise<void> {
   const path = join(guestFolder, name);
   await rm(path, { recursive: true, force: true });
   await syncFolder(guestFolder);
@@ -117,7 +118,7 @@ async function removeTree(guestFolder: string, name: string, log: Logger): Promi
 async function endLeftSnapshot(
   guestFolder: string,
   { mount, guest, snapshot }: Trace,
-  log: Logger,
+  log: Narration,
 ): Promise<boolean> {
   const folder = join(snapshotsFolder(mount, guest), snapshot);
   try {

@@ -1,0 +1,207 @@
+import { resolve } from 'node:path';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { ConfigError } from '../config/file.js';
+import { plainName, plainNameRule } from '../config/plain-name.js';
+import { type LogLevel, logLevels } from '../config/schema.js';
+import { type Settings, type StoreSettings, settingsFrom, storesSaid } from '../config/settings.js';
+import { size } from '../config/size.js';
+import { openLog } from '../log.js';
+import { type GuestResult, runBackupJob } from '../provider/backup/backup-job.js';
+import { type HookCommands, hookPhases } from '../provider/job/hooks.js';
+import { columns } from './columns.js';
+import { CommandError, ExitCode } from './exit-code.js';
+import { mountOf } from './guest-mount.js';
+import { collected, configOption, type Invocation } from './invocation.js';
+import { bytesText, secondsText } from './report/amounts.js';
+import {
+  type BackupReport,
+  jsonReport,
+  logReport,
+  storedBytes,
+  terminalReport,
+} from './report/backup-report.js';
+import { stopSignals } from './stop-signals.js';
+import { version } from './version.js';
+
+interface BackupFlags {
+  readonly config?: string;
+  readonly mount?: string;
+  readonly store?: string;
+  readonly chain?: string;
+  readonly full?: boolean;
+  readonly disk?: readonly string[];
+  readonly bwlimit?: number;
+  readonly jobs: number;
+  readonly hook?: readonly string[];
+  readonly wait: number;
+  readonly json?: boolean;
+  readonly logLevel?: LogLevel;
+}
+
+const backupHelp = `
+Each guest is backed up into STORE/GUEST/TIME/: its disks as qcow2 images, an increment with its backing file in the backup before,
+a checksum for each MiB, its configuration. A backup is whole or not there; Ctrl-C leaves nothing behind.
+
+A chain is a series of increments. Without --chain it is called as the store is, so that stores do not disturb each other. Where the
+guest has lost track of what has changed (it was off, a disk grew a new bitmap, its hypervisor keeps none), the disk is read once and
+compared with the backup before: the store holds increments all the same.
+
+Hooks are commands for the shell, before and after: ${hookPhases.join(', ')}. They find STILLFS_PHASE,
+STILLFS_GUESTS, STILLFS_GUEST, STILLFS_STORE, STILLFS_STORE_PATH, STILLFS_MOUNT, STILLFS_CHAIN, STILLFS_BACKUP, STILLFS_BACKUP_PATH,
+STILLFS_ERROR in their environment. When job-start or backup-start fails, nothing is backed up.
+
+The exit code is 0 when all guests were backed up, 1 when one was not, 3 when the only reason was that it was in use.
+
+Examples:
+  stillfs backup 100 101 --store /var/backups
+  stillfs backup 100 --store nightly --chain nightly --bwlimit 80M --wait 600
+  stillfs backup 100 --store /media/disk --full
+  stillfs backup 100 --store nightly --hook 'backup-end=logger "$STILLFS_GUEST is in $STILLFS_BACKUP_PATH"'`;
+
+/** `stillfs backup`: snapshots of a mount, stored for good. */
+export function backupCommand(invocation: Invocation): Command {
+  return new Command('backup')
+    .description('back up running guests of a mount into a store')
+    .argument('<GUEST...>', 'the guests, by their ids')
+    .requiredOption('--store <name|dir>', 'where to: a store of the configuration, or a folder')
+    .option('--mount <mountpoint>', 'where stillfs is mounted (default: the mount that shows the guest)')
+    .addOption(
+      new Option('--chain <name>', "the series of increments (default: the store's name)").argParser(
+        chainName,
+      ),
+    )
+    .addOption(new Option('--full', 'store whole disks, and touch no chain').conflicts('chain'))
+    .addOption(
+      new Option(
+        '--disk <name>',
+        'only this disk; may be repeated. The others are compared as a whole when they are next stored',
+      ).argParser(collected),
+    )
+    .addOption(
+      new Option('--bwlimit <rate>', 'bytes that are read a second, with K, M or G: 80M').argParser(rate),
+    )
+    .addOption(new Option('--jobs <n>', 'so many guests at a time').argParser(wholeNumber(1)).default(1))
+    .addOption(
+      new Option('--hook <phase=command>', 'a command to be run; may be repeated').argParser(collected),
+    )
+    .addOption(
+      new Option('--wait <seconds>', 'wait while a guest is in use: by another backup, or another snapshot')
+        .argParser(wholeNumber(0))
+        .default(0),
+    )
+    .option('--json', 'print what happens as JSON, one event a line')
+    .addOption(configOption())
+    .addOption(new Option('--log-level <level>', 'how much the log says (default: info)').choices(logLevels))
+    .addHelpText('after', backupHelp)
+    .action(async (guests: string[], flags: BackupFlags) => {
+      invocation.exitCode = await backup(guests, flags, invocation);
+    });
+}
+
+async function backup(ids: readonly string[], flags: BackupFlags, invocation: Invocation): Promise<ExitCode> {
+  const settings = await settingsFrom({
+    ...(flags.config !== undefined && { config: flags.config }),
+    ...(flags.logLevel !== undefined && { logLevel: flags.logLevel }),
+  });
+  invocation.debug = settings.logLevel === 'debug' || settings.logLevel === 'trace';
+  const store = storeNamed(flags.store ?? '', settings);
+  const hooks = hooksOf(settings, flags.hook ?? []);
+  const guests: { guest: string; mount: string }[] = [];
+  for (const guest of new Set(ids)) {
+    if (!plainName.test(guest)) throw new CommandError(ExitCode.usage, `"${guest}" is not ${plainNameRule}`);
+    guests.push({ guest, mount: await mountOf(guest, flags.mount ?? settings.mountpoint) });
+  }
+  const report = reportFor(flags, settings);
+  const stop = stopSignals();
+  try {
+    const job = {
+      guests,
+      store,
+      chain: flags.full ? null : (flags.chain ?? store.name),
+      ...(flags.disk && { disks: [...new Set(flags.disk)] }),
+      atOnce: flags.jobs,
+      ...(flags.bwlimit !== undefined && { bytesPerSecond: flags.bwlimit }),
+      waitSeconds: flags.wait,
+      hooks,
+      tool: `stillfs ${await version()}`,
+    };
+    const ending = runBackupJob(job, report, stop.asked);
+    const results = await Promise.race([ending, forced(stop.forced)]);
+    report.close();
+    if (!flags.json) process.stdout.write(summary(results));
+    return exitCodeFor(results);
+  } finally {
+    report.close();
+    stop.release();
+  }
+}
+
+/** The store of that name in the configuration, else the folder of that path. */
+function storeNamed(text: string, settings: Settings): StoreSettings {
+  const configured = settings.stores.find(({ name }) => name === text);
+  if (configured) return configured;
+  const [said] = storesSaid([text]);
+  if (!said) throw new ConfigError([`--store "${text}": expected a store's name, or DIR`]);
+  return { ...said, path: resolve(said.path) };
+}
+
+function hooksOf({ backup: { hooks } }: Settings, said: readonly string[]): HookCommands {
+  const all: Partial<Record<(typeof hookPhases)[number], string>> = { ...hooks };
+  for (const text of said) {
+    const equals = text.indexOf('=');
+    const phase = hookPhases.find((each) => each === text.slice(0, equals));
+    if (!phase || equals === text.length - 1)
+      throw new ConfigError([
+        `--hook ${text}: expected PHASE=COMMAND, PHASE one of ${hookPhases.join(', ')}`,
+      ]);
+    all[phase] = text.slice(equals + 1);
+  }
+  return all;
+}
+
+function reportFor({ json }: BackupFlags, { logLevel }: Settings): BackupReport {
+  if (json) return jsonReport(process.stdout);
+  return process.stderr.isTTY ? terminalReport(process.stderr) : logReport(openLog(logLevel));
+}
+
+/** Asked to end a second time: what is left then the next backup clears away. */
+function forced(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
+}
+
+function summary(results: readonly GuestResult[]): string {
+  const rows = results.map(({ guest, backup: folder, description, seconds, error }) => {
+    if (error !== undefined) return [guest, 'failed', '-', '-', secondsText(seconds), error];
+    const disks = Object.values(description?.disks ?? {});
+    const how = [...new Set(disks.map(({ mode }) => mode ?? '-'))].join(', ') || '-';
+    return [guest, folder ?? '-', how, bytesText(storedBytes(description)), secondsText(seconds), ''];
+  });
+  return columns([['GUEST', 'BACKUP', 'MODE', 'STORED', 'TOOK', ''], ...rows]);
+}
+
+function exitCodeFor(results: readonly GuestResult[]): ExitCode {
+  const failed = results.filter(({ error }) => error !== undefined);
+  if (failed.length === 0) return ExitCode.fine;
+  return failed.every(({ busy }) => busy) ? ExitCode.busy : ExitCode.failure;
+}
+
+function chainName(text: string): string {
+  if (plainName.test(text)) return text;
+  throw new InvalidArgumentError(`expected ${plainNameRule}`);
+}
+
+function rate(text: string): number {
+  const parsed = size.safeParse(text);
+  if (parsed.success) return parsed.data;
+  throw new InvalidArgumentError('expected bytes a second, with K, M or G: 80M');
+}
+
+function wholeNumber(least: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (/^\d+$/.test(text) && Number.isSafeInteger(value) && value >= least) return value;
+    throw new InvalidArgumentError(`expected a whole number, ${least} or more`);
+  };
+}

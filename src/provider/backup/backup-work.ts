@@ -1,0 +1,37 @@
+import type { StoreFolder } from '../../disks/store-folder.js';
+import type { BackupDescription } from '../../stores/directory/backup-json.js';
+import type { Bandwidth } from '../job/bandwidth.js';
+import type { Narration } from '../job/narration.js';
+import type { MountedSnapshot } from '../mounted/mounted-snapshot.js';
+
+/** How far a part of a backup (a disk, an archive) has come, in bytes. */
+export interface PartProgress {
+  readonly part: string;
+  readonly done: number;
+  /** Undefined where nobody knows. */
+  readonly total?: number;
+}
+
+/** A backup that is being made: where it comes from, and where it goes. */
+export interface BackupWork {
+  readonly snapshot: MountedSnapshot;
+  readonly store: StoreFolder;
+  readonly guest: string;
+  /** Null: a full backup. */
+  readonly chain: string | null;
+  /** The names of the disks that are wanted; undefined: all. */
+  readonly disks: readonly string[] | undefined;
+  /** What is written here becomes the backup. */
+  readonly folder: string;
+  /** A private folder for sockets, with a short path. */
+  readonly sockets: string;
+  readonly bandwidth: Bandwidth;
+  readonly log: Narration;
+  readonly progress: (progress: PartProgress) => void;
+}
+
+/** What a guest's kind adds to `backup.json`. */
+export type StoredContent = Pick<BackupDescription, 'disks' | 'archive'> & Record<string, unknown>;
+
+/** Writes what a guest consists of into the backup's folder, durably but for the folder's own names. */
+export type StoreContent = (work: BackupWork, signal: AbortSignal) => Promise<StoredContent>;
