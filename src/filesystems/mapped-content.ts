@@ -25,6 +25,17 @@ export type FileMap = (
 /** Reads of up to so many bytes go through the cache: the files of a folder lie side by side. */
 const mostCached = 16 * 1024;
 
+/** So many parts of a file are read at once: one in pieces must not take all that a disk can do. */
+const mostAtOnce = 8;
+
+/** A part of a read that lies in one extent. */
+interface Part {
+  readonly extent: MappedExtent;
+  /** Where it begins in the file, bytes. */
+  readonly from: number;
+  readonly target: Uint8Array;
+}
+
 /** The bytes of a file that lie on the disk as they are. */
 export class MappedContent implements FileContent {
   readonly #disk: Disk;
@@ -41,19 +52,19 @@ export class MappedContent implements FileContent {
     const end = offset + target.length;
     for (let at = offset; at < end; ) {
       const extents = await this.#map(at, end - at, signal);
-      const from = at;
-      await Promise.all(
-        extents.map((extent) => {
-          if (!(extent.offset <= at && extent.offset + extent.length > at)) {
-            if (extent.offset >= end) return undefined;
-            throw new StillError('EIO', `what lies at ${at} of a file is not told`);
-          }
-          const start = at;
-          at = Math.min(extent.offset + extent.length, end);
-          return this.#readExtent(extent, start, target.subarray(start - offset, at - offset), signal);
-        }),
-      );
-      if (at === from) throw new StillError('EIO', `what lies at ${at} of a file is not told`);
+      const parts: Part[] = [];
+      for (const extent of extents) {
+        if (extent.offset >= end) break;
+        if (!(extent.offset <= at && extent.offset + extent.length > at)) throw untold(at);
+        const from = at;
+        at = Math.min(extent.offset + extent.length, end);
+        parts.push({ extent, from, target: target.subarray(from - offset, at - offset) });
+      }
+      if (parts.length === 0) throw untold(at);
+      for (let done = 0; done < parts.length; done += mostAtOnce) {
+        const some = parts.slice(done, done + mostAtOnce);
+        await Promise.all(some.map((part) => this.#readPart(part, signal)));
+      }
     }
   }
 
@@ -65,18 +76,17 @@ export class MappedContent implements FileContent {
     });
   }
 
-  async #readExtent(
-    { offset, place }: MappedExtent,
-    at: number,
-    target: Uint8Array,
-    signal: AbortSignal,
-  ): Promise<void> {
+  async #readPart({ extent: { offset, place }, from, target }: Part, signal: AbortSignal): Promise<void> {
     if (place === undefined) {
       target.fill(0);
       return;
     }
-    const from = place + at - offset;
-    if (target.length > mostCached) await this.#disk.read(from, target, signal);
-    else target.set(await this.#cache.bytes(from, target.length, signal));
+    const start = place + from - offset;
+    if (target.length > mostCached) await this.#disk.read(start, target, signal);
+    else target.set(await this.#cache.bytes(start, target.length, signal));
   }
+}
+
+function untold(at: number): StillError {
+  return new StillError('EIO', `what lies at ${at} of a file is not told`);
 }

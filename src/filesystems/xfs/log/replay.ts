@@ -22,7 +22,7 @@ const logReads = { pageBytes: 16 * 1024, mostBytes: 8 * 1024 * 1024, mostPagesAh
 /** About what replaying an item costs, in milliseconds. */
 const perItem = 0.01;
 /** So many places are read at once before a transaction is replayed over them. */
-const readAtOnce = 32;
+const readAtOnce = 8;
 
 /** What became of the log. */
 export interface Replay {
