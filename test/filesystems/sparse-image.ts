@@ -4,6 +4,7 @@ import { mustLieWithin } from '../../src/disks/disk-range.js';
 
 const pageBytes = 4096;
 const piece = 1024 * 1024;
+const zeros = Buffer.alloc(pageBytes);
 
 /** An image in memory without its zeros: large, but mostly empty. */
 export class SparseImage {
@@ -20,7 +21,8 @@ export class SparseImage {
         const length = readSync(descriptor, room, 0, piece, at);
         for (let from = 0; from < length; from += pageBytes) {
           const page = room.subarray(from, Math.min(from + pageBytes, length));
-          if (page.some((byte) => byte !== 0)) this.#pages.set((at + from) / pageBytes, Buffer.from(page));
+          if (!zeros.subarray(0, page.length).equals(page))
+            this.#pages.set((at + from) / pageBytes, Buffer.from(page));
         }
       }
     } finally {

@@ -6,6 +6,7 @@ import { fuzzQcow2 } from './qcow2.js';
 import { fuzzSquashfs } from './squashfs.js';
 import { fuzzTar } from './tar.js';
 import { fuzzVolumes } from './volumes.js';
+import { fuzzXfs } from './xfs.js';
 
 /** Cases of one seed: between two seeds the folder is made anew and progress is told. */
 const batch = 500;
@@ -34,6 +35,10 @@ const kinds: Readonly<Record<string, (given: Batch) => Promise<Outcome>>> = {
   },
   squashfs: async (given) => {
     const { findings, opened, readWhole } = await fuzzSquashfs(given);
+    return { findings, told: `${opened} opened, ${readWhole} read whole` };
+  },
+  xfs: async (given) => {
+    const { findings, opened, readWhole } = await fuzzXfs(given);
     return { findings, told: `${opened} opened, ${readWhole} read whole` };
   },
   volumes: async (given) => {

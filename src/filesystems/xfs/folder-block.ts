@@ -83,7 +83,7 @@ export class FolderBlock {
       throw this.#damaged(`no entry is at ${at}`);
     return {
       name: nameAt(bytes, nameFrom, length),
-      inode: bytes.readUInt32BE(at) * 2 ** 32 + bytes.readUInt32BE(at + 4),
+      inode: bytes.readBigUInt64BE(at),
       type: this.#hasTypes ? typeOf(bytes.readUInt8(typeAt)) : undefined,
       end,
     };

@@ -1,10 +1,10 @@
 import { type Name, nameFromBytes } from '../../name.js';
-import type { FileType } from '../../tree/attributes.js';
+import type { FileType, Inode } from '../../tree/attributes.js';
 
 /** An entry of a folder, as all forms of folders hold it. */
 export interface StoredEntry {
   readonly name: Name;
-  readonly inode: number;
+  readonly inode: Inode;
   /** Undefined where the file system does not tell types, or has one that Linux has no other name for. */
   readonly type: FileType | undefined;
 }

@@ -58,7 +58,7 @@ class InlineFolder implements FolderEntries {
   }
 
   async parent(): Promise<Inode> {
-    return BigInt(this.#folder.parent);
+    return this.#folder.parent;
   }
 }
 
@@ -123,7 +123,7 @@ class BlockFolder implements FolderEntries {
   async parent(signal: AbortSignal): Promise<Inode> {
     const block = await this.#dataBlock(0, signal);
     const entry = block.entries(0).find(({ name }) => name === '..');
-    if (entry) return BigInt(entry.inode);
+    if (entry) return entry.inode;
     throw new StillError('EIO', `folder ${this.#inode} is damaged: it does not tell where it is`);
   }
 
@@ -174,9 +174,9 @@ class BlockFolder implements FolderEntries {
 }
 
 function shown({ inode, type }: StoredEntry): FolderEntry {
-  return { inode: BigInt(inode), type };
+  return { inode, type };
 }
 
 function listed({ name, inode, type }: StoredEntry, cookie: number): ListedEntry {
-  return { name, inode: BigInt(inode), type, cookie: BigInt(cookie) };
+  return { name, inode, type, cookie: BigInt(cookie) };
 }

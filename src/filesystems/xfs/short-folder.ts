@@ -1,9 +1,10 @@
 import { StillError } from '../../errors.js';
+import type { Inode } from '../../tree/attributes.js';
 import { nameAt, type StoredEntry, typeOf } from './folder-entry.js';
 
 /** A folder that is held in its inode (`shortform`): struct xfs_dir2_sf_hdr and xfs_dir2_sf_entry. */
 export interface ShortFolder {
-  readonly parent: number;
+  readonly parent: Inode;
   readonly entries: readonly StoredEntry[];
 }
 
@@ -16,8 +17,8 @@ export function parseShortFolder(bytes: Buffer, inode: number, hasTypes: boolean
   // Where there are wide numbers, all are wide, and the first count is that of all entries.
   const count = bytes.readUInt8(0);
   if (bytes.length < 2 + numberBytes) throw fault(`its ${bytes.length} bytes are too few`);
-  const numberAt = (at: number): number =>
-    hasWideNumbers ? bytes.readUInt32BE(at) * 2 ** 32 + bytes.readUInt32BE(at + 4) : bytes.readUInt32BE(at);
+  const numberAt = (at: number): Inode =>
+    hasWideNumbers ? bytes.readBigUInt64BE(at) : BigInt(bytes.readUInt32BE(at));
   const entries: StoredEntry[] = [];
   let at = 2 + numberBytes;
   for (let left = count; left > 0; left--) {

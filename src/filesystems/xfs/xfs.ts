@@ -74,7 +74,7 @@ class Xfs implements FileSystem {
   }
 
   async node(inode: Inode, signal: AbortSignal): Promise<FileNode> {
-    const number = Number(inode);
+    const number = inode <= Number.MAX_SAFE_INTEGER ? Number(inode) : Number.NaN;
     const { inodeSize, internalInodes } = this.#superblock;
     const offset = this.#addresses.ofInode(number);
     if (offset === undefined || internalInodes.has(number)) throw stale(inode);
