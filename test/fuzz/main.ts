@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { fuzzExt } from './ext.js';
 import { fuzzQcow2 } from './qcow2.js';
 import { fuzzSquashfs } from './squashfs.js';
 import { fuzzTar } from './tar.js';
@@ -35,6 +36,10 @@ const kinds: Readonly<Record<string, (given: Batch) => Promise<Outcome>>> = {
   },
   squashfs: async (given) => {
     const { findings, opened, readWhole } = await fuzzSquashfs(given);
+    return { findings, told: `${opened} opened, ${readWhole} read whole` };
+  },
+  ext: async (given) => {
+    const { findings, opened, readWhole } = await fuzzExt(given);
     return { findings, told: `${opened} opened, ${readWhole} read whole` };
   },
   xfs: async (given) => {
