@@ -1,4 +1,5 @@
-import type { FileMap } from '../mapped-content.js';
+import type { FileMap, MappedExtent } from '../mapped-content.js';
+import type { Blocks } from './blocks.js';
 
 /** Blocks of a file that follow each other in it, and on the disk. */
 export interface BlockRun {
@@ -18,17 +19,21 @@ export interface BlockMap {
   runs(first: number, count: number, signal: AbortSignal): Promise<readonly BlockRun[]>;
 }
 
-/** The same in bytes. */
-export function fileMap(map: BlockMap, blockBytes: number): FileMap {
+/** The same in bytes. EIO also where blocks are beyond the end of the disk. */
+export function fileMap(map: BlockMap, blocks: Blocks): FileMap {
   return async (offset, length, signal) => {
-    const first = Math.floor(offset / blockBytes);
-    const end = Math.ceil((offset + length) / blockBytes);
-    const runs = await map.runs(first, Math.max(end - first, 1), signal);
-    return runs.map((run) => ({
-      offset: run.first * blockBytes,
-      length: run.count * blockBytes,
-      place: run.block === undefined ? undefined : run.block * blockBytes,
-    }));
+    const from = Math.floor(offset / blocks.bytes);
+    const end = Math.ceil((offset + length) / blocks.bytes);
+    const extents: MappedExtent[] = [];
+    for (const { first, count, block } of await map.runs(from, Math.max(end - from, 1), signal)) {
+      const present = block === undefined ? count : blocks.present(block, count);
+      const place = block === undefined ? undefined : block * blocks.bytes;
+      if (present > 0) extents.push({ offset: first * blocks.bytes, length: present * blocks.bytes, place });
+      // What lies before it can be read.
+      if (present < count && first + present <= from) throw blocks.missing((block ?? 0) + present);
+      if (present < count) break;
+    }
+    return extents;
   };
 }
 

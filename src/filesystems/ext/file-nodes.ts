@@ -71,7 +71,7 @@ export class FileNodes {
   /** The bytes of an inode. EIO: where they are is damaged. */
   async content(inode: ExtInode, signal: AbortSignal): Promise<FileContent> {
     if (hasFlag(inode, 'inlineData')) return new InlineContent(await this.#inline(inode, signal));
-    const map = fileMap(this.#map(inode), this.#blocks.bytes);
+    const map = fileMap(this.#map(inode), this.#blocks);
     return new MappedContent(this.#blocks.disk, this.#blocks.cache, map);
   }
 

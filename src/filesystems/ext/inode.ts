@@ -85,7 +85,8 @@ export function parseInode(superblock: Superblock, number: number, bytes: Buffer
   const end = oldBytes + extraBytes;
   const time = (at: number, extraAt: number): Time =>
     timeOf(bytes.readInt32LE(at), extraAt + 4 <= end ? bytes.readUInt32LE(extraAt) : 0);
-  const blockField = Buffer.from(bytes.subarray(blockFieldAt, blockFieldAt + blockFieldBytes));
+  const blockField = Buffer.allocUnsafe(blockFieldBytes);
+  bytes.copy(blockField, 0, blockFieldAt, blockFieldAt + blockFieldBytes);
   const hasAttributes =
     bytes.length > oldBytes && end + 4 <= bytes.length && bytes.readUInt32LE(end) === attributesMagic;
   return {
