@@ -3,7 +3,7 @@ import { basicBlock } from '../addresses.js';
 // struct xlog_rec_header of linux/fs/xfs/libxfs/xfs_log_format.h, big-endian but for the checksum
 export const recordMagic = 0xfeedbabe;
 /** Headers tell the cycles of so many bytes of a record: larger ones have several. */
-const bytesOfHeader = 32 * 1024;
+export const bytesOfHeader = 32 * 1024;
 const largestRecord = 256 * 1024;
 const versionBits = 3;
 

@@ -1,7 +1,7 @@
 import { crc32c } from '../../crc32c.js';
 import { basicBlock } from '../addresses.js';
 import type { PhysicalLog } from './physical-log.js';
-import { blocksOf, parseRecordHeader, type RecordHeader } from './record-header.js';
+import { blocksOf, bytesOfHeader, parseRecordHeader, type RecordHeader } from './record-header.js';
 
 /** Bytes of the first header that the checksum is of: the 32-bit x86 kernel has no padding at its end. */
 const headerSizes = [328, 324];
@@ -37,19 +37,13 @@ export async function readRecord(
   return { header, data: unpacked(bytes, data, header) };
 }
 
-function sumOf(
-  bytes: Buffer,
-  data: Buffer,
-  { headerBlocks, length }: RecordHeader,
-  headerSize: number,
-): number {
+function sumOf(bytes: Buffer, data: Buffer, { length }: RecordHeader, headerSize: number): number {
   const first = Buffer.from(bytes.subarray(0, headerSize));
   first.writeUInt32LE(0, checksumAt);
   let register = crc32c(0xffff_ffff, first);
-  for (let each = 1; each < headerBlocks; each++) {
-    const from = each * basicBlock;
+  // Of further headers only those that tell cycles of the record, whatever room there is.
+  for (let from = basicBlock; from < Math.ceil(length / bytesOfHeader) * basicBlock; from += basicBlock)
     register = crc32c(register, bytes, from, from + extensionHeader);
-  }
   return ~crc32c(register, data, 0, length) >>> 0;
 }
 
