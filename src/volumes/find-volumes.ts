@@ -107,6 +107,7 @@ async function isPartOfRaid(disk: Disk, signal: AbortSignal): Promise<boolean> {
     return await isRaidMember(disk, signal);
   } catch (error) {
     signal.throwIfAborted();
+    // What can't be read there is told by whoever needs it.
     if (error instanceof StillError) return false;
     throw error;
   }

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { fuzzExt } from './ext.js';
+import { fuzzFat } from './fat.js';
 import { fuzzQcow2 } from './qcow2.js';
 import { fuzzSquashfs } from './squashfs.js';
 import { fuzzTar } from './tar.js';
@@ -44,6 +45,10 @@ const kinds: Readonly<Record<string, (given: Batch) => Promise<Outcome>>> = {
   },
   xfs: async (given) => {
     const { findings, opened, readWhole } = await fuzzXfs(given);
+    return { findings, told: `${opened} opened, ${readWhole} read whole` };
+  },
+  fat: async (given) => {
+    const { findings, opened, readWhole } = await fuzzFat(given);
     return { findings, told: `${opened} opened, ${readWhole} read whole` };
   },
   volumes: async (given) => {

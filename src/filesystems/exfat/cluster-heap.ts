@@ -1,18 +1,13 @@
 import { StillError } from '../../errors.js';
 import type { CachedReads } from '../cached-reads.js';
 import type { Clusters } from '../cluster-chain.js';
+import { TableWindow } from '../table-window.js';
 import type { ExfatGeometry } from './boot-region.js';
 
-const windowBytes = 4096;
 export const firstCluster = 2;
+const entryBytes = 4;
 const bad = 0xffff_fff7;
 const end = 0xffff_ffff;
-
-interface TableWindow {
-  /** Where it begins in the table. */
-  readonly start: number;
-  readonly bytes: Buffer;
-}
 
 /** The clusters of an exFAT file system, and the table of what follows which. */
 export class ClusterHeap implements Clusters {
@@ -20,12 +15,12 @@ export class ClusterHeap implements Clusters {
   readonly clusterCount: number;
   readonly #cache: CachedReads;
   readonly #geometry: ExfatGeometry;
-  /** What was looked at last. */
-  #window: TableWindow = { start: 0, bytes: Buffer.alloc(0) };
+  readonly #entries: TableWindow;
 
   constructor(cache: CachedReads, geometry: ExfatGeometry) {
     this.#cache = cache;
     this.#geometry = geometry;
+    this.#entries = new TableWindow(cache, { offset: geometry.tableOffset, size: geometry.tableBytes });
     this.clusterBytes = geometry.clusterBytes;
     this.clusterCount = geometry.clusterCount;
   }
@@ -43,22 +38,12 @@ export class ClusterHeap implements Clusters {
 
   next(cluster: number, signal: AbortSignal): number | undefined | Promise<number | undefined> {
     this.#mustExist(cluster);
-    const at = cluster * 4;
-    const { start, bytes } = this.#window;
-    if (at >= start && at + 4 <= start + bytes.length)
-      return this.#successor(cluster, bytes.readUInt32LE(at - start));
-    return this.#load(at, signal).then((window) =>
-      this.#successor(cluster, window.bytes.readUInt32LE(at - window.start)),
+    return this.#entries.read(
+      cluster * entryBytes,
+      entryBytes,
+      (bytes, at) => this.#successor(cluster, bytes.readUInt32LE(at)),
+      signal,
     );
-  }
-
-  async #load(at: number, signal: AbortSignal): Promise<TableWindow> {
-    const { tableOffset, tableBytes } = this.#geometry;
-    const start = at - (at % windowBytes);
-    const most = Math.min(windowBytes, tableBytes - start);
-    const window = { start, bytes: await this.#cache.bytes(tableOffset + start, most, signal) };
-    this.#window = window;
-    return window;
   }
 
   #successor(cluster: number, value: number): number | undefined {

@@ -18,6 +18,7 @@ import {
 import { ClusterHeap, firstCluster } from './cluster-heap.js';
 import { entryBytes, type FileEntry, parseSet, setBytes } from './entry-set.js';
 import { ExfatFolder, type FolderPlace } from './folder.js';
+import { ListedFiles } from './listed-files.js';
 
 export { isExfat } from './boot-region.js';
 
@@ -43,7 +44,7 @@ export async function openExfat(disk: Disk, options: FileSystemOptions): Promise
         `The disk is cut short: it has ${disk.size} bytes, and its exFAT file system ${geometry.totalBytes}.`,
       );
     const volume = new ExfatVolume(disk, cache, geometry, options.problem);
-    const root = new ExfatFolder(cache, await volume.rootPlace(options.signal), options.problem);
+    const root = new ExfatFolder(cache, await volume.rootPlace(options.signal), volume);
     const label = await root.label(options.signal);
     return new Exfat(volume, { kind: 'exfat', uuid: geometry.serial, ...(label !== undefined && { label }) });
   } catch (error) {
@@ -72,6 +73,7 @@ async function readGeometry(
 /** What all files of a file system share. */
 class ExfatVolume {
   readonly names = new NameIndex();
+  readonly listed = new ListedFiles();
   readonly heap: ClusterHeap;
   #root: FolderPlace | undefined;
 
@@ -127,7 +129,7 @@ class Exfat implements FileSystem {
       const times = { modified: epoch, changed: epoch, accessed: epoch };
       return this.#folder(inode, await this.volume.rootPlace(signal), times, signal);
     }
-    const entry = await this.#entry(inode, signal);
+    const entry = this.volume.listed.get(inode) ?? (await this.#entry(inode, signal));
     const { clusterBytes, clusterCount } = this.volume.geometry;
     if (entry.size > BigInt(clusterBytes) * BigInt(clusterCount))
       throw new StillError(
@@ -204,8 +206,8 @@ class Exfat implements FileSystem {
   }
 
   async #folder(inode: Inode, place: FolderPlace, times: Times, signal: AbortSignal): Promise<Folder> {
-    const { cache, names, problem } = this.volume;
-    const folder = new ExfatFolder(cache, place, problem);
+    const { cache, names } = this.volume;
+    const folder = new ExfatFolder(cache, place, this.volume);
     const links = 2 + (await folder.countFolders(signal));
     const shown = { ...times, permissions: permissions.usual };
     const entries: Folder['entries'] = (after, until) => folder.entries(after, until);

@@ -12,6 +12,7 @@ import {
   secondary,
   setBytes,
 } from './entry-set.js';
+import type { ListedFiles } from './listed-files.js';
 
 /** Where a folder's entries lie. */
 export interface FolderPlace {
@@ -34,11 +35,17 @@ interface Collected {
 export class ExfatFolder {
   readonly #cache: CachedReads;
   readonly #folder: FolderPlace;
+  readonly #listed: ListedFiles;
   readonly #problem: (sentence: string) => void;
 
-  constructor(cache: CachedReads, folder: FolderPlace, problem: (sentence: string) => void) {
+  constructor(
+    cache: CachedReads,
+    folder: FolderPlace,
+    { listed, problem }: { listed: ListedFiles; problem: (sentence: string) => void },
+  ) {
     this.#cache = cache;
     this.#folder = folder;
+    this.#listed = listed;
     this.#problem = problem;
   }
 
@@ -105,7 +112,9 @@ export class ExfatFolder {
       return undefined;
     }
     const type = file.isFolder ? 'directory' : 'file';
-    return { name: file.name, inode: BigInt(place / entryBytes), type, cookie: BigInt(next) };
+    const inode = BigInt(place / entryBytes);
+    this.#listed.add(inode, file);
+    return { name: file.name, inode, type, cookie: BigInt(next) };
   }
 
   #tellDamage({ place }: Pick<Collected, 'place'>): void {

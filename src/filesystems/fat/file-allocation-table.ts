@@ -1,17 +1,10 @@
 import { StillError } from '../../errors.js';
 import type { CachedReads } from '../cached-reads.js';
 import type { Clusters } from '../cluster-chain.js';
+import { TableWindow } from '../table-window.js';
 import type { FatGeometry } from './boot-sector.js';
 
-/** Bytes of a table that are looked at together: entries that follow one another lie in one piece. */
-const windowBytes = 4096;
 const firstCluster = 2;
-
-interface TableWindow {
-  /** Where it begins in the table. */
-  readonly start: number;
-  readonly bytes: Buffer;
-}
 
 /** The table of what follows which cluster. */
 export class FileAllocationTable implements Clusters {
@@ -19,12 +12,12 @@ export class FileAllocationTable implements Clusters {
   readonly clusterCount: number;
   readonly #cache: CachedReads;
   readonly #geometry: FatGeometry;
-  /** What was looked at last. */
-  #window: TableWindow = { start: 0, bytes: Buffer.alloc(0) };
+  readonly #entries: TableWindow;
 
   constructor(cache: CachedReads, geometry: FatGeometry) {
     this.#cache = cache;
     this.#geometry = geometry;
+    this.#entries = new TableWindow(cache, { offset: geometry.tableOffset, size: geometry.tableBytes });
     this.clusterBytes = geometry.clusterBytes;
     this.clusterCount = geometry.clusterCount;
   }
@@ -42,23 +35,7 @@ export class FileAllocationTable implements Clusters {
     const { bits } = this.#geometry;
     const at = Math.floor((cluster * bits) / 8);
     const length = bits === 32 ? 4 : 2;
-    const { start, bytes } = this.#window;
-    if (at >= start && at + length <= start + bytes.length)
-      return this.#successor(cluster, bytes, at - start);
-    return this.#load(at, length, signal).then((window) =>
-      this.#successor(cluster, window.bytes, at - window.start),
-    );
-  }
-
-  async #load(at: number, length: number, signal: AbortSignal): Promise<TableWindow> {
-    const { tableOffset, tableBytes } = this.#geometry;
-    let start = at - (at % windowBytes);
-    // An entry of FAT12 may begin in one window and end in the next.
-    if (at + length > start + windowBytes) start = at;
-    const most = Math.min(windowBytes, tableBytes - start);
-    const window = { start, bytes: await this.#cache.bytes(tableOffset + start, most, signal) };
-    this.#window = window;
-    return window;
+    return this.#entries.read(at, length, (bytes, place) => this.#successor(cluster, bytes, place), signal);
   }
 
   #successor(cluster: number, bytes: Buffer, at: number): number | undefined {

@@ -27,10 +27,21 @@ export class FatFolder {
   /** Some entries after a cookie, which is the number of the slot after an entry. */
   async entries(after: bigint, signal: AbortSignal): Promise<readonly ListedEntry[]> {
     const rows: ListedEntry[] = [];
-    const from = Number(after) * slotBytes;
-    for await (const entry of this.#walk(from, signal)) {
-      rows.push(entry);
-      if (rows.length === listedAtOnce) break;
+    const long = new LongName();
+    for await (const { bytes, offset, place } of this.#pieces(Number(after) * slotBytes, signal)) {
+      for (let at = 0; at + slotBytes <= bytes.length; at += slotBytes) {
+        const kind = slotKind(bytes, at);
+        if (kind === 'end') return rows;
+        if (kind === 'long name') long.take(bytes, at);
+        else if (kind !== 'file' && kind !== 'folder') long.forget();
+        else {
+          const name: Name = long.finish(bytes, at) ?? shortName(bytes, at);
+          const cookie = BigInt((offset + at) / slotBytes + 1);
+          const type = kind === 'file' ? 'file' : 'directory';
+          if (name !== '') rows.push({ name, inode: BigInt((place + at) / slotBytes), type, cookie });
+          if (rows.length === listedAtOnce) return rows;
+        }
+      }
     }
     return rows;
   }
@@ -58,24 +69,6 @@ export class FatFolder {
       }
     }
     return undefined;
-  }
-
-  async *#walk(from: number, signal: AbortSignal): AsyncGenerator<ListedEntry> {
-    const long = new LongName();
-    for await (const { bytes, offset, place } of this.#pieces(from, signal)) {
-      for (let at = 0; at + slotBytes <= bytes.length; at += slotBytes) {
-        const kind = slotKind(bytes, at);
-        if (kind === 'end') return;
-        if (kind === 'long name') long.take(bytes, at);
-        else if (kind !== 'file' && kind !== 'folder') long.forget();
-        else {
-          const name: Name = long.finish(bytes, at) ?? shortName(bytes, at);
-          const cookie = BigInt((offset + at) / slotBytes + 1);
-          const type = kind === 'file' ? 'file' : 'directory';
-          if (name !== '') yield { name, inode: BigInt((place + at) / slotBytes), type, cookie };
-        }
-      }
-    }
   }
 
   #pieces(from: number, signal: AbortSignal): ReturnType<typeof folderPieces> {

@@ -27,8 +27,10 @@ interface Piece {
   readonly place: number;
 }
 
-/** So many pieces are read at a time. */
-const mostAtOnce = 64;
+/** So many pieces are read at a time: small stripes must not take all that a disk can do. */
+const mostAtOnce = 8;
+/** So many pieces are told of at a time. */
+const mostTold = 64;
 
 /** A disk that is put together from ranges of others; closing it closes none of them. */
 export class StripedDisk implements Disk {
@@ -78,7 +80,7 @@ export class StripedDisk implements Disk {
         found.push({ offset: at, length: piece.length, zero: true, dirty: false });
         told += piece.length;
       }
-      if (told < at + piece.length || ++count === mostAtOnce) break;
+      if (told < at + piece.length || ++count === mostTold) break;
     }
     return joined(found);
   }
