@@ -9,14 +9,18 @@ const mostPiece = 1024 * 1024 * 1024 * 1024;
 /** After so many extents other work has its turn. */
 const extentsPerTurn = 8192;
 
-/** The extents of a range of a disk, piece by piece, as the disk gives them: neighbours may be of one kind. */
+/**
+ * The extents of a range of a disk, piece by piece, as the disk gives them: neighbours may be of one kind. `firstPiece` (bytes) is for
+ * who expects to find what is looked for soon.
+ */
 export async function* extentsOf(
   disk: Disk,
   from: number,
   to: number,
   signal: AbortSignal | undefined,
+  firstPiece = leastPiece,
 ): AsyncGenerator<readonly Extent[], void, undefined> {
-  let piece = leastPiece;
+  let piece = firstPiece;
   let sinceTurn = 0;
   for (let offset = from; offset < to; ) {
     signal?.throwIfAborted();

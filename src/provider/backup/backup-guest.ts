@@ -13,7 +13,7 @@ import type { Bandwidth } from '../job/bandwidth.js';
 import type { HookFacts, Hooks } from '../job/hooks.js';
 import { KeptNarration, type Narration } from '../job/narration.js';
 import { lockGuest } from '../lock/guest-lock.js';
-import { MountedSnapshot } from '../mounted/mounted-snapshot.js';
+import { isGone, MountedSnapshot } from '../mounted/mounted-snapshot.js';
 import { freeFolderName } from '../stored/stored-backups.js';
 import { clearUnfinished, UnfinishedBackup } from '../unfinished/unfinished-backup.js';
 import type { BackupWork, PartProgress, StoreContent } from './backup-work.js';
@@ -224,6 +224,7 @@ async function endSnapshot(snapshot: MountedSnapshot, log: Narration): Promise<b
     log.info({}, `ended the snapshot ${snapshot.name}`);
     return true;
   } catch (error) {
+    if (isGone(error)) return true;
     log.warn({}, `the snapshot ${snapshot.name} did not end, which is tried again: ${messageOf(error)}`);
     return false;
   }

@@ -110,6 +110,11 @@ export class MountedSnapshot {
   }
 }
 
+/** Whether a failure means that a snapshot is there no more: its mount has gone, and it ended with that, or is another one by now. */
+export function isGone(error: unknown): boolean {
+  return (['ENOENT', 'ENOTDIR', 'ENOTCONN', 'ECONNABORTED'] as const).some((code) => hasCode(error, code));
+}
+
 /** What the snapshot in a folder says of itself. EIO: it is not understood. */
 export async function readFacts(folder: string): Promise<SnapshotFacts> {
   const path = join(folder, 'snapshot.json');

@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { readIfThere, removeDurably, syncFolder, writeDurably } from '../../durable-file.js';
-import { hasCode, messageOf } from '../../errors.js';
+import { messageOf } from '../../errors.js';
 import type { Narration } from '../job/narration.js';
-import { readFacts, snapshotsFolder } from '../mounted/mounted-snapshot.js';
+import { isGone, readFacts, snapshotsFolder } from '../mounted/mounted-snapshot.js';
 import { newestFirst } from '../stored/stored-backups.js';
 
 const folderPattern = /^\.backup-[0-9a-f]{12}$/;
@@ -136,9 +136,7 @@ async function endLeftSnapshot(
     log.info({ guest, snapshot }, `ended the snapshot of an interrupted backup, ${how}`);
     return true;
   } catch (error) {
-    // The mount has gone and its snapshots with it, or is another one by now.
-    if ((['ENOENT', 'ENOTDIR', 'ENOTCONN', 'ESTALE'] as const).some((code) => hasCode(error, code)))
-      return true;
+    if (isGone(error)) return true;
     log.warn({ guest, snapshot }, `a snapshot was left, and did not end: ${messageOf(error)}`);
     return false;
   }
