@@ -126,7 +126,7 @@ beforeAll(async () => {
   } finally {
     await machine.remove();
   }
-});
+}, 300_000);
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 describe('a file system of FAT or exFAT', () => {

@@ -93,7 +93,7 @@ beforeAll(async () => {
   } finally {
     await machine.remove();
   }
-});
+}, 300_000);
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 function whole(): Promise<Found> {
@@ -179,7 +179,7 @@ describe('logical volumes that a guest has made and filled', () => {
     } finally {
       await guest.close();
     }
-  });
+  }, 180_000);
 
   it('gives any range of a volume, across stripes and segments', async () => {
     const guest = await whole();

@@ -14,4 +14,4 @@ it('gives volumes or a sentence that says why not, whatever is damaged in a tabl
   } finally {
     await rm(folder, { recursive: true });
   }
-});
+}, 180_000);
