@@ -109,7 +109,14 @@ export class HostedDisks {
   system(): Promise<GuestSystem> {
     const request: InspectionRequest = { kind: 'system' };
     // Whoever waits may leave; the next one will want to know, too.
-    this.#system ??= this.#worker.ask(request, [], new AbortController().signal).then(parseSystem);
+    this.#system ??= this.#worker
+      .ask(request, [], new AbortController().signal)
+      .then(parseSystem)
+      .catch((error: unknown) => {
+        // What could not be read now may be read later.
+        this.#system = undefined;
+        throw error;
+      });
     return this.#system;
   }
 
