@@ -23,7 +23,7 @@ export async function start(
   const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'inherit'] });
   const ended = new Promise<void>((resolve) => child.on('close', () => resolve()));
   for (let tries = 0; !(await ready()); tries++) {
-    if (child.exitCode !== null || tries > 3000)
+    if (child.exitCode !== null || tries > 12_000)
       throw new Error(`${program} ${args.join(' ')} did not get ready`);
     await wait(10);
   }
