@@ -7,7 +7,7 @@ import { type AttributeRow, parseAttributeLeaf, parseShortAttributes } from './a
 import type { ForkMap } from './extent-records.js';
 import { mapOf, placesOf } from './fork.js';
 import { findLeaf, layoutOf, nextLeaf } from './hash-tree.js';
-import type { Fork } from './inode.js';
+import type { Fork } from './inode-forks.js';
 import { blockKinds, type MetadataBlocks } from './metadata-blocks.js';
 import { readValue } from './remote-value.js';
 

@@ -1,4 +1,4 @@
-import { type Name, nameFromBytes } from '../../name.js';
+import type { Name } from '../../name.js';
 import type { FileType, Inode } from '../../tree/attributes.js';
 
 /** An entry of a folder, as all forms of folders hold it. */
@@ -26,7 +26,7 @@ export function typeOf(stored: number): FileType | undefined {
 }
 
 export function nameAt(bytes: Buffer, from: number, length: number): Name {
-  return nameFromBytes(bytes.subarray(from, from + length));
+  return bytes.toString('latin1', from, from + length) as Name;
 }
 
 export function isDots(name: Name): boolean {

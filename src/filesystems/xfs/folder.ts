@@ -8,7 +8,7 @@ import { addressesOf, FolderBlock, type HashIndex } from './folder-block.js';
 import { isDots, type StoredEntry } from './folder-entry.js';
 import { mapOf, placesOf } from './fork.js';
 import { findLeaf, layoutOf, nextLeaf } from './hash-tree.js';
-import type { XfsInode } from './inode.js';
+import type { InodeForks } from './inode-forks.js';
 import { type BlockKind, blockKinds, type MetadataBlocks } from './metadata-blocks.js';
 import { areAlike, nameHash } from './name-hash.js';
 import { parseShortFolder, type ShortFolder } from './short-folder.js';
@@ -29,7 +29,7 @@ export interface FolderEntries {
 }
 
 /** EIO: the inode is damaged. */
-export function entriesOf(metadata: MetadataBlocks, inode: XfsInode): FolderEntries {
+export function entriesOf(metadata: MetadataBlocks, inode: InodeForks): FolderEntries {
   const { hasFileTypes, ignoresCase } = metadata.superblock;
   if (inode.data.format !== 'local') return new BlockFolder(metadata, inode);
   return new InlineFolder(parseShortFolder(inode.data.bytes, inode.number, hasFileTypes), ignoresCase);
@@ -70,7 +70,7 @@ class BlockFolder implements FolderEntries {
   /** File system blocks in one of the folder's. */
   readonly #blocks: number;
 
-  constructor(metadata: MetadataBlocks, inode: XfsInode) {
+  constructor(metadata: MetadataBlocks, inode: InodeForks) {
     this.#metadata = metadata;
     this.#addresses = new Addresses(metadata.superblock);
     this.#inode = inode.number;

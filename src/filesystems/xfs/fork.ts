@@ -2,7 +2,7 @@ import { StillError } from '../../errors.js';
 import type { Addresses } from './addresses.js';
 import { ExtentList, type ForkMap } from './extent-records.js';
 import { ExtentTree } from './extent-tree.js';
-import type { Fork } from './inode.js';
+import type { Fork } from './inode-forks.js';
 import type { MetadataBlocks, Place } from './metadata-blocks.js';
 
 /** The map of a fork that is not held in its inode. EIO: it is damaged, or is held there. */

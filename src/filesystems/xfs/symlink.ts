@@ -1,7 +1,7 @@
 import { StillError } from '../../errors.js';
 import { Addresses } from './addresses.js';
 import { mapOf } from './fork.js';
-import type { XfsInode } from './inode.js';
+import type { InodeForks } from './inode-forks.js';
 import { blockKinds, type MetadataBlocks } from './metadata-blocks.js';
 
 /** struct xfs_dsymlink_hdr, since version 5 at the front of each extent. */
@@ -12,7 +12,7 @@ const longestTarget = 1024;
 /** The target of a symlink. EIO: it is damaged. */
 export async function readTarget(
   metadata: MetadataBlocks,
-  inode: XfsInode,
+  inode: InodeForks,
   signal: AbortSignal,
 ): Promise<Buffer> {
   const { number, size, data } = inode;

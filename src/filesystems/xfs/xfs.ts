@@ -1,27 +1,17 @@
 import type { Disk } from '../../disks/disk.js';
-import { StillError } from '../../errors.js';
-import type { Attributes, Inode } from '../../tree/attributes.js';
+import type { Inode } from '../../tree/attributes.js';
 import type { Capacity } from '../../tree/tree.js';
 import { CachedReads } from '../cached-reads.js';
-import type {
-  FileContent,
-  FileNode,
-  FileSystem,
-  FileSystemFacts,
-  FileSystemOptions,
-  Folder,
-} from '../file-system.js';
+import type { FileNode, FileSystem, FileSystemFacts, FileSystemOptions } from '../file-system.js';
 import { MappedContent } from '../mapped-content.js';
 import { Addresses } from './addresses.js';
-import { readAttributes } from './extended-attributes.js';
 import { fileMap } from './file-map.js';
-import { entriesOf, type FolderEntries } from './folder.js';
 import { mapOf } from './fork.js';
-import { deviceOf, parseInode, type XfsInode } from './inode.js';
+import { Inodes } from './inodes.js';
 import { replayLog } from './log/replay.js';
 import { MetadataBlocks, type Replayed } from './metadata-blocks.js';
+import { type NodeContext, nodeOf } from './nodes.js';
 import { isSuperblock, parseSuperblock, type Superblock } from './superblock.js';
-import { readTarget } from './symlink.js';
 
 /** What stands for the disk in errors. */
 const diskName = 'the disk of the XFS file system';
@@ -58,9 +48,7 @@ class Xfs implements FileSystem {
   readonly root: Inode;
   readonly #disk: Disk;
   readonly #superblock: Superblock;
-  readonly #addresses: Addresses;
-  readonly #cache: CachedReads;
-  readonly #metadata: MetadataBlocks;
+  readonly #context: NodeContext;
 
   constructor(disk: Disk, superblock: Superblock, replayed: Replayed | undefined) {
     const { uuid, label } = superblock;
@@ -68,21 +56,21 @@ class Xfs implements FileSystem {
     this.root = BigInt(superblock.rootInode);
     this.#disk = disk;
     this.#superblock = superblock;
-    this.#addresses = new Addresses(superblock);
-    this.#cache = new CachedReads(disk, diskName);
-    this.#metadata = new MetadataBlocks(superblock, this.#cache, replayed);
+    const addresses = new Addresses(superblock);
+    const cache = new CachedReads(disk, diskName);
+    const metadata = new MetadataBlocks(superblock, cache, replayed);
+    this.#context = {
+      metadata,
+      inodes: new Inodes(metadata, addresses),
+      content: ({ number, data }) => {
+        const map = mapOf(metadata, number, data);
+        return new MappedContent(disk, cache, fileMap(map, addresses, superblock.blockSize));
+      },
+    };
   }
 
   async node(inode: Inode, signal: AbortSignal): Promise<FileNode> {
-    const number = inode <= Number.MAX_SAFE_INTEGER ? Number(inode) : Number.NaN;
-    const { inodeSize, internalInodes } = this.#superblock;
-    const offset = this.#addresses.ofInode(number);
-    if (offset === undefined || internalInodes.has(number)) throw stale(inode);
-    const bytes = this.#cache.now(offset, inodeSize) ?? (await this.#cache.bytes(offset, inodeSize, signal));
-    const unsummed = this.#metadata.replayed?.holds(offset, inodeSize) ?? false;
-    const parsed = parseInode(bytes, number, this.#superblock, unsummed);
-    if (!parsed || parsed.isMetadata) throw stale(inode);
-    return this.#nodeOf(parsed, inode);
+    return nodeOf(this.#context, await this.#context.inodes.read(inode, signal));
   }
 
   capacity(): Capacity {
@@ -96,99 +84,7 @@ class Xfs implements FileSystem {
   }
 
   async close(): Promise<void> {
-    this.#metadata.clear();
+    this.#context.metadata.clear();
     await this.#disk.close();
   }
-
-  #nodeOf(inode: XfsInode, number: Inode): FileNode {
-    const { attributes: fork, type } = inode;
-    const file = {
-      attributes: this.#shown(inode, number),
-      ...(fork && {
-        xattrs: (signal: AbortSignal) => readAttributes(this.#metadata, inode.number, fork, signal),
-      }),
-    };
-    switch (type) {
-      case 'file':
-        return { ...file, type, content: async () => this.#content(inode) };
-      case 'directory':
-        return new XfsFolder(file, this.#metadata, inode);
-      case 'symlink':
-        return { ...file, type, target: (signal) => readTarget(this.#metadata, inode, signal) };
-      default:
-        return { ...file, type };
-    }
-  }
-
-  #shown(inode: XfsInode, number: Inode): Attributes {
-    const { type, permissions, links, uid, gid, accessed, modified, changed } = inode;
-    const isDevice = type === 'block' || type === 'character';
-    return {
-      inode: number,
-      type,
-      permissions,
-      links,
-      uid,
-      gid,
-      ...(isDevice && { device: deviceOf(inode) }),
-      size: inode.size,
-      allocated: Math.min(inode.blocks * this.#superblock.blockSize, Number.MAX_SAFE_INTEGER),
-      accessed,
-      modified,
-      changed,
-      freshSeconds: Number.POSITIVE_INFINITY,
-    };
-  }
-
-  #content(inode: XfsInode): FileContent {
-    if (inode.isOnRealtimeDevice)
-      throw new StillError(
-        'EIO',
-        `the bytes of inode ${inode.number} are on the realtime device, which is not read`,
-      );
-    const map = mapOf(this.#metadata, inode.number, inode.data);
-    return new MappedContent(
-      this.#disk,
-      this.#cache,
-      fileMap(map, this.#addresses, this.#superblock.blockSize),
-    );
-  }
-}
-
-/** A folder; what it holds is taken apart when it is asked for. */
-class XfsFolder implements Folder {
-  readonly type = 'directory';
-  readonly attributes: Attributes;
-  readonly xattrs?: NonNullable<Folder['xattrs']>;
-  readonly #metadata: MetadataBlocks;
-  readonly #inode: XfsInode;
-  #entries: FolderEntries | undefined;
-
-  constructor(file: Pick<Folder, 'attributes' | 'xattrs'>, metadata: MetadataBlocks, inode: XfsInode) {
-    this.attributes = file.attributes;
-    if (file.xattrs) this.xattrs = file.xattrs;
-    this.#metadata = metadata;
-    this.#inode = inode;
-  }
-
-  async find(...asked: Parameters<Folder['find']>): ReturnType<Folder['find']> {
-    return this.#opened().find(...asked);
-  }
-
-  async entries(...asked: Parameters<Folder['entries']>): ReturnType<Folder['entries']> {
-    return this.#opened().entries(...asked);
-  }
-
-  async parent(signal: AbortSignal): Promise<Inode> {
-    return this.#opened().parent(signal);
-  }
-
-  #opened(): FolderEntries {
-    this.#entries ??= entriesOf(this.#metadata, this.#inode);
-    return this.#entries;
-  }
-}
-
-function stale(inode: Inode): StillError {
-  return new StillError('ESTALE', `the XFS file system has no inode ${inode}`);
 }
