@@ -79,8 +79,8 @@ describe('an XFS file system', () => {
   it.each([
     ['as mkfs.xfs makes it', []],
     [
-      'with blocks of 1 KiB, inodes of 1 KiB, folders in blocks of 16 KiB, 64-bit extent counts, reverse maps',
-      ['-b', 'size=1k', '-i', 'size=1024,nrext64=1', '-n', 'size=16k', '-m', 'rmapbt=1'],
+      'with blocks of 2 KiB, inodes of 1 KiB, folders in blocks of 16 KiB, 64-bit extent counts, reverse maps',
+      ['-b', 'size=2k', '-i', 'size=1024,nrext64=1', '-n', 'size=16k', '-m', 'rmapbt=1'],
     ],
     [
       'with sectors of 4 KiB, 16 allocation groups and nothing that came after version 5',
