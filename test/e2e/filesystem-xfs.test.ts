@@ -1,11 +1,14 @@
 import { execFileSync, fork } from 'node:child_process';
 import { once } from 'node:events';
+import { closeSync, ftruncateSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs';
 import { mkdtemp, open, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { crc32c } from '../../src/filesystems/crc32c.js';
 import { Churn } from '../corpus/churn.js';
+import { guestTrees } from '../corpus/guest-trees.js';
+import { setXattr } from '../corpus/odd-calls.js';
 import { makeOddities } from '../corpus/oddities.js';
 import { LoopMount, withLoopMount } from '../filesystems/loop-mount.js';
 import { MountedImage } from '../filesystems/mounted-image.js';
@@ -106,6 +109,23 @@ describe('an XFS file system', () => {
     expect(await differences(image)).toEqual({ found: [], problems: [] });
   });
 
+  it('with much in one place shows what the kernel does', async () => {
+    await makeImage(image, full ? 8192 : 1024, '-b', 'size=1k', '-m', 'rmapbt=1');
+    await fill(image, async ({ mountpoint }) => {
+      const folderOf = (name: string): string => {
+        mkdirSync(join(mountpoint, name));
+        return join(mountpoint, name);
+      };
+      makeManyFiles(folderOf('many'), full ? 1_000_000 : 10_000);
+      makeHoles(join(mountpoint, 'a-tebibyte'), 2 ** 40, 40);
+      // Extents in a tree of several levels, whose blocks are the smallest there are.
+      makeHoles(join(mountpoint, 'pieces'), 5000 * 3072, 5000);
+      makeManyAttributes(join(mountpoint, 'attributes'));
+      if (full) await guestTrees.debian(folderOf('debian'), true);
+    });
+    expect(await differences(image)).toEqual({ found: [], problems: [] });
+  }, 3_600_000);
+
   it('that was changed for a long time shows what the kernel does', async () => {
     await makeImage(image, 400, '-b', 'size=1k', '-i', 'nrext64=1');
     await fill(image, ({ mountpoint }) => new Churn(mountpoint, 7).run(full ? 40_000 : 4_000));
@@ -192,3 +212,26 @@ describe('an XFS file system that was not unmounted', () => {
     expect(await afterRecovery(image)).toEqual({ found: [], problems: [] });
   });
 });
+
+function makeManyFiles(folder: string, files: number): void {
+  for (let each = 0; each < files; each++)
+    closeSync(openSync(join(folder, `${each}-${'n'.repeat(each % 40)}`), 'wx'));
+}
+
+/** A file of a size with a little data at so many places. */
+function makeHoles(path: string, size: number, pieces: number): void {
+  const descriptor = openSync(path, 'wx');
+  for (let each = 0; each < pieces; each++)
+    writeSync(descriptor, Buffer.alloc(700, each), 0, 700, Math.floor(size / pieces) * each);
+  ftruncateSync(descriptor, size);
+  closeSync(descriptor);
+}
+
+/** As many as listxattr(2) can tell of, with values of all sizes. */
+function makeManyAttributes(path: string): void {
+  writeFileSync(path, '');
+  for (let each = 0; each < 400; each++) {
+    const value = Buffer.alloc(each % 50 === 0 ? each * 150 : each, each);
+    setXattr(Buffer.from(path), `user.${'n'.repeat(each % 100)}-${each}`, value);
+  }
+}
