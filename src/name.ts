@@ -28,7 +28,14 @@ export const longestName = 255;
 /** What FUSE takes, bytes. Windows counts characters: its 255 are up to 765 bytes, and such names are shown. */
 export const longestShownName = 1024;
 
-/** Whether a name can stand in a folder: not empty, no `/`, no NUL, neither `.` nor `..`, not longer than that. */
-export function isEntryName(name: Name, longest = longestName): boolean {
-  return name !== '' && name.length <= longest && name !== '.' && name !== '..' && !/[/\0]/.test(name);
+/** Whether a name can stand in a folder here: at most 255 bytes, and as `isShownName`. */
+export function isEntryName(name: Name): boolean {
+  return name.length <= longestName && isShownName(name);
+}
+
+/** Whether a name can be shown in a folder: not empty, no `/`, no NUL, neither `.` nor `..`, not longer than FUSE takes. */
+export function isShownName(name: Name): boolean {
+  return (
+    name !== '' && name.length <= longestShownName && name !== '.' && name !== '..' && !/[/\0]/.test(name)
+  );
 }

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import { hasCode, messageOf, StillError } from '../errors.js';
-import { isEntryName, longestShownName, type Name, nameToText } from '../name.js';
+import { isShownName, longestShownName, type Name, nameToText } from '../name.js';
 import { rest, spend } from '../pace.js';
 import type { Problems } from '../problems.js';
 import type { Attributes, Inode } from '../tree/attributes.js';
@@ -15,14 +15,19 @@ const mostNodes = 16384;
 const perNode = 0.01;
 const mostFolders = 65536;
 
+/** So many entries, for which no room is made in advance: most file systems that are opened are hardly looked at. */
+function atMost(entries: number): { readonly maxSize: number; readonly sizeCalculation: () => number } {
+  return { maxSize: entries, sizeCalculation: () => 1 };
+}
+
 /** The tree of a file system: what all kinds of them have in common is here. */
 export class FileSystemTree implements Tree {
   readonly root: Inode;
   readonly #fileSystem: FileSystem;
   readonly #problems: Problems;
-  readonly #nodes = new LRUCache<Inode, FileNode>({ max: mostNodes });
+  readonly #nodes = new LRUCache<Inode, FileNode>(atMost(mostNodes));
   /** The folders that each folder was found in: it can stand in one only. */
-  readonly #parents = new LRUCache<Inode, Inode>({ max: mostFolders });
+  readonly #parents = new LRUCache<Inode, Inode>(atMost(mostFolders));
   readonly #open = new OpenContents();
   #closing: Promise<void> | undefined;
 
@@ -39,7 +44,7 @@ export class FileSystemTree implements Tree {
       const parent = await this.#parentOf(folder, above, signal);
       return { attributes: await this.attributes(parent, signal), freshSeconds: lasting };
     }
-    if (!isEntryName(name, longestShownName)) {
+    if (!isShownName(name)) {
       const code = name.length > longestShownName ? 'ENAMETOOLONG' : 'EINVAL';
       throw new StillError(code, `${nameToText(name)} can't be the name of a file in a folder`);
     }
@@ -148,7 +153,7 @@ export class FileSystemTree implements Tree {
   /** An entry with the attributes of its file, without them where they can't be read; none where its name is none. */
   async #entry(folder: Inode, row: ListedEntry, signal: AbortSignal): Promise<Entry | undefined> {
     const { name, inode, cookie } = row;
-    if (!isEntryName(name, longestShownName)) {
+    if (!isShownName(name)) {
       this.#problems.add(
         `${JSON.stringify(nameToText(name))} in a folder is left out: it can't be the name of a file.`,
       );

@@ -1,5 +1,5 @@
 import { StillError } from '../../../src/errors.js';
-import { isEntryName, longestShownName } from '../../../src/name.js';
+import { isShownName } from '../../../src/name.js';
 import type { Rows } from '../native-operations.js';
 import type { PathMount } from '../path-mount.js';
 import { rowWords } from '../stat-words.js';
@@ -19,7 +19,7 @@ export async function listFolder(mount: PathMount, path: string, signal: AbortSi
       if (entries.length === 0) return;
       for (const { name, type, cookie } of entries) {
         after = cookie;
-        if (!isEntryName(name, longestShownName)) continue;
+        if (!isShownName(name)) continue;
         const text = utf8NameText(name);
         if (text === undefined) {
           leftOut++;

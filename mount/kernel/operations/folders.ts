@@ -1,5 +1,5 @@
 import { StillError } from '../../../src/errors.js';
-import { isEntryName, longestShownName, type Name } from '../../../src/name.js';
+import { isShownName, type Name } from '../../../src/name.js';
 import type { Entry } from '../../../src/tree/tree.js';
 import type { OpenFolder } from '../open-handles.js';
 import type { Answer, MountState, Operation } from '../operation.js';
@@ -111,7 +111,7 @@ class Rows {
   }
 
   #add(entry: Entry): boolean {
-    if (!isEntryName(entry.name, longestShownName)) return true;
+    if (!isShownName(entry.name)) return true;
     if (!this.#listing.fits(entry.name.length)) return false;
     const { forest, generation } = this.#state;
     const { node: folder } = this.#folder;
