@@ -39,16 +39,31 @@ export function fileMap(map: BlockMap, blocks: Blocks): FileMap {
 
 /** A list of runs that joins neighbours. */
 export class JoinedRuns {
-  readonly runs: BlockRun[] = [];
+  readonly #done: BlockRun[] = [];
+  #first = 0;
+  #count = 0;
+  #block: number | undefined;
 
+  /** Follows what was added last. */
   add(first: number, count: number, block: number | undefined): void {
-    const last = this.runs.at(-1);
-    const follows =
-      last !== undefined &&
-      (block === undefined
-        ? last.block === undefined
-        : last.block !== undefined && last.block + last.count === block);
-    if (last && follows) this.runs[this.runs.length - 1] = { ...last, count: last.count + count };
-    else this.runs.push({ first, count, block });
+    const next = this.#block === undefined ? undefined : this.#block + this.#count;
+    if (this.#count > 0 && block === next) {
+      this.#count += count;
+      return;
+    }
+    this.#close();
+    this.#first = first;
+    this.#count = count;
+    this.#block = block;
+  }
+
+  get runs(): readonly BlockRun[] {
+    this.#close();
+    return this.#done;
+  }
+
+  #close(): void {
+    if (this.#count > 0) this.#done.push({ first: this.#first, count: this.#count, block: this.#block });
+    this.#count = 0;
   }
 }

@@ -119,7 +119,13 @@ export class ExtendedAttributes {
     const { type, size } = inode.attributes;
     if (type !== 'file' || !hasFlag(inode, 'attributeValue') || size !== valueBytes)
       throw damaged(owner.number, `inode ${valueInode} holds no attribute of ${valueBytes} bytes`);
-    return this.#readValue(inode, signal);
+    const value = await this.#readValue(inode, signal);
+    // i_atime is the checksum; those that Lustre made have none, and the file's number in i_mtime.
+    const bytes = await this.#inodes.bytes(valueInode, signal);
+    const intact = crc32c(this.#superblock.valueSeed, value) === bytes.readUInt32LE(0x08);
+    if (!intact && bytes.readUInt32LE(0x10) !== owner.number)
+      throw damaged(owner.number, `the checksum of an attribute in inode ${valueInode} is wrong`);
+    return value;
   }
 }
 

@@ -49,6 +49,8 @@ export interface Superblock {
   readonly hash: { readonly seed: readonly number[]; readonly version: number; readonly unsigned: boolean };
   /** What metadata's checksums begin with, where there are any. */
   readonly checksumSeed: number | undefined;
+  /** What those of attributes' values in inodes of their own begin with. */
+  readonly valueSeed: number;
   /** The journal's inode; 0 where it is none of this file system's. */
   readonly journalInode: number;
   readonly lastOrphan: number;
@@ -120,6 +122,7 @@ export function parseSuperblock(bytes: Buffer): Superblock {
   const uuid = Buffer.from(bytes.subarray(0x68, 0x78));
   const flags = bytes.readUInt32LE(0x160);
   const checksum = crc32c(startOfChecksums, bytes, 0, checksumAt);
+  const seed = features.checksumSeed ? bytes.readUInt32LE(0x270) : crc32c(startOfChecksums, uuid);
   return {
     kind: kindOf(features),
     features,
@@ -145,11 +148,8 @@ export function parseSuperblock(bytes: Buffer): Superblock {
       version: bytes.readUInt8(0xfc),
       unsigned: (flags & unsignedHash) !== 0,
     },
-    checksumSeed: features.metadataChecksums
-      ? features.checksumSeed
-        ? bytes.readUInt32LE(0x270)
-        : crc32c(startOfChecksums, uuid)
-      : undefined,
+    checksumSeed: features.metadataChecksums ? seed : undefined,
+    valueSeed: seed,
     journalInode: features.journal ? bytes.readUInt32LE(0xe0) : 0,
     lastOrphan: bytes.readUInt32LE(0xe8),
     hasErrors: (bytes.readUInt16LE(0x3a) & errorsFound) !== 0,

@@ -1,5 +1,6 @@
-import { mkdirSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { nameFromText } from '../../../../src/name.js';
 import type { Tree } from '../../../../src/tree/tree.js';
@@ -210,6 +211,30 @@ describe('what is damaged is an error there, told of, and all else is shown', ()
     const file = await find(tree, 'attributes');
     await expect(tree.xattrs(file.inode, unhurried)).rejects.toMatchObject({ code: 'EIO' });
     expect((await contentOf(tree, file)).toString()).toBe('attributes');
+  });
+
+  it('an attribute that has an inode of its own', async () => {
+    const value = join(mkdtempSync(join(tmpdir(), 'stillfs-value-')), 'value');
+    writeFileSync(value, Buffer.alloc(1024, 'value '));
+    const options = ['-t', 'ext4', '-b', '1024', '-O', 'ea_inode,^has_journal'];
+    const image = new ExtImage(8, options, (folder) => writeFileSync(join(folder, 'file'), 'file'), [
+      `ea_set -f ${value} /file user.large`,
+    ]);
+    try {
+      const { bytes } = image;
+      const name = nameFromText('user.large');
+      const whole = await openBytes(Buffer.from(bytes));
+      const { inode } = await find(whole.tree, 'file');
+      expect(await whole.tree.xattr(inode, name, unhurried)).toHaveLength(1024);
+      bytes[bytes.indexOf(Buffer.alloc(600, 'value '))] = 0;
+      const { tree } = await openBytes(bytes);
+      await expect(tree.xattr(inode, name, unhurried)).rejects.toThrow(
+        /checksum of an attribute in inode \d+ is wrong/,
+      );
+    } finally {
+      image.remove();
+      rmSync(dirname(value), { recursive: true });
+    }
   });
 
   it('a symlink that is longer than any', async () => {

@@ -14,17 +14,19 @@ export class ExtImage {
   readonly #folder = mkdtempSync(join(tmpdir(), 'stillfs-ext-'));
   readonly #file = join(this.#folder, 'image');
 
-  /** `fill` makes what it is to hold, in a folder. */
+  /** `fill` makes what it is to hold, in a folder; `commands` are debugfs's, before folders get their indexes. */
   constructor(
     mebibytes: number,
     options: readonly string[],
     fill: (folder: string) => void = () => undefined,
+    commands: readonly string[] = [],
   ) {
     const tree = mkdtempSync(join(this.#folder, 'tree-'));
     fill(tree);
     writeFileSync(this.#file, '');
     truncateSync(this.#file, mebibytes << 20);
     execFileSync('mke2fs', ['-q', '-F', ...options, '-d', tree, this.#file], { stdio: 'pipe' });
+    if (commands.length > 0) this.debugfs(...commands);
     // mke2fs makes no indexes. 1: e2fsck has changed something.
     const { status, stderr } = spawnSync('e2fsck', ['-f', '-y', '-D', this.#file], { encoding: 'latin1' });
     if (status === null || status > 1) throw new Error(`e2fsck: ${stderr}`);
