@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import type { Disk } from '../../disks/disk.js';
 import { StillError } from '../../errors.js';
-import { rest, timed } from '../../pace.js';
+import { rest, spend, timed } from '../../pace.js';
 import type { FileContent, FilePiece } from '../file-system.js';
 import type { ValueSizes } from './attribute.js';
 import type { ClusterMap } from './cluster-map.js';
@@ -11,6 +11,8 @@ import { hole, runOf } from './runs.js';
 /** Windows makes units of 64 KiB. */
 const largestUnit = 1 << 20;
 const mostUnpackedBytes = 8 << 20;
+/** About what looking at a unit costs, in milliseconds. */
+const perUnit = 0.002;
 
 /** Units that were unpacked, of all files of a volume: small reads go on where the last one ended. */
 export class UnpackedUnits extends LRUCache<string, Buffer> {
@@ -63,17 +65,23 @@ export class CompressedContent implements FileContent {
     if (end > this.sizes.initialized) target.fill(0, Math.max(this.sizes.initialized - offset, 0));
   }
 
-  async pieces(offset: number, length: number, signal: AbortSignal): Promise<readonly FilePiece[]> {
-    const pieces: FilePiece[] = [];
-    const end = offset + length;
-    for (let at = offset; at < end && pieces.length < 256; ) {
-      const unit = Math.floor(at / this.#unitBytes);
-      const to = (unit + 1) * this.#unitBytes;
-      const written = at < this.sizes.initialized && (await this.#stretches(unit, signal)).length > 0;
-      pieces.push({ offset: at, length: to - at, hole: !written });
-      at = to;
-    }
-    return pieces;
+  async pieces(offset: number, _length: number, signal: AbortSignal): Promise<readonly FilePiece[]> {
+    const { size, initialized } = this.sizes;
+    if (offset >= initialized) return [{ offset, length: size - offset, hole: true }];
+    // Whoever looks for the next hole of a large file asks for one unit after the other.
+    spend(perUnit);
+    await rest();
+    const unit = Math.floor(offset / this.#unitBytes);
+    const first = unit * this.unitClusters;
+    const runs = await this.map.runsAt(first, signal);
+    const run = runs ? runOf(runs, first) : 0;
+    // A run that holds whole units makes all of them alike.
+    const runEnd = runs ? (runs.starts[run + 1] ?? runs.end) : first;
+    const units = Math.floor((runEnd - first) / this.unitClusters);
+    const isHole =
+      units > 0 ? runs?.places[run] === hole : (await this.#stretches(unit, signal)).length === 0;
+    const end = (unit + Math.max(units, 1)) * this.#unitBytes;
+    return [{ offset, length: end - offset, hole: isHole }];
   }
 
   async #readUnit(unit: number, from: number, target: Uint8Array, signal: AbortSignal): Promise<void> {

@@ -2,6 +2,7 @@ import { StillError } from '../../errors.js';
 import { type Attribute, attributeTypes, type ResidentAttribute } from './attribute.js';
 import type { FileAttributes } from './file-attributes.js';
 import { isDosName } from './file-name.js';
+import { chunksStream } from './system-compression.js';
 
 // ntfs-3g's layout.h: struct STANDARD_INFORMATION
 const standardInformationBytes = 36;
@@ -41,7 +42,7 @@ export async function essentialsOf(file: FileAttributes, signal: AbortSignal): P
     if (each.type === types.standardInformation && each.resident) standard ??= each;
     else if (each.type === types.fileName && each.resident) names += isDosName(each) ? 0 : 1;
     else if (each.type === types.data && each.name === '') data ??= each;
-    else if (each.type === types.data) hasStreams = true;
+    else if (each.type === types.data) hasStreams ||= each.name !== chunksStream;
     else if (each.type === types.indexAllocation) blocks ??= each;
     else if (each.type === types.extendedAttributes) hasExtendedAttributes = true;
   }

@@ -17,6 +17,7 @@ import { linkTarget } from './link-target.js';
 import { mostReparseBytes, parseReparsePoint, type ReparsePoint } from './reparse-point.js';
 import { ResidentContent } from './resident-content.js';
 import { streamsOf } from './streams.js';
+import { chunksStream, SystemCompressedContent } from './system-compression.js';
 import { firstUserRecord, systemFiles, type Volume } from './volume.js';
 import { windowsTime } from './windows-time.js';
 
@@ -36,8 +37,7 @@ export async function fileNode(volume: Volume, number: number, signal: AbortSign
   const xattrs = xattrsOf(volume, essentials);
   const point =
     (flags & flagOf.reparsePoint) === 0 ? undefined : await reparsePointOf(volume, essentials, signal);
-  if (point && point.kind !== 'elsewhere' && point.kind !== 'cloud' && point.kind !== 'other')
-    return specialNode(volume, essentials, wsl, point, signal);
+  if (point && !isFile(point)) return specialNode(volume, essentials, wsl, point, signal);
   if (file.record.directory) {
     const attributes = attributesOf(essentials, wsl, 'directory', sizesOf(essentials.blocks));
     return folderNode(volume, number, attributes, xattrs);
@@ -46,6 +46,16 @@ export async function fileNode(volume: Volume, number: number, signal: AbortSign
   if (!point && (flags & flagOf.system) !== 0 && (flags & flagOf.encrypted) === 0) {
     const interix = await interixOf(volume, essentials, sizes, signal);
     if (interix) return interixNode(essentials, wsl, interix, sizes);
+  }
+  if (point?.kind === 'system compressed') {
+    const chunks = await file.find(attributeTypes.data, chunksStream, signal);
+    const attributes = attributesOf(essentials, wsl, 'file', { ...sizesOf(chunks), size: sizes.size });
+    return {
+      type: 'file',
+      attributes,
+      ...xattrs,
+      content: unpackedContentOf(volume, number, sizes.size, point.chunkBytes),
+    };
   }
   const attributes = attributesOf(essentials, wsl, 'file', sizes);
   return {
@@ -97,6 +107,27 @@ function contentOf(
   };
 }
 
+function unpackedContentOf(
+  volume: Volume,
+  number: number,
+  size: number,
+  chunkBytes: number,
+): (signal: AbortSignal) => Promise<FileContent> {
+  return async (signal) => {
+    const file = await volume.file(number, signal);
+    const chunks = await file.find(attributeTypes.data, chunksStream, signal);
+    if (!chunks)
+      throw new StillError('EIO', `file ${number} is damaged: it is compressed, and has no chunks`);
+    return new SystemCompressedContent(
+      volume.value(file, chunks),
+      size,
+      chunkBytes,
+      volume.units,
+      `file ${number}`,
+    );
+  };
+}
+
 function xattrsOf(
   volume: Volume,
   { file, hasStreams, hasExtendedAttributes }: Essentials,
@@ -113,7 +144,7 @@ async function specialNode(
   volume: Volume,
   essentials: Essentials,
   wsl: WslMetadata,
-  point: Exclude<ReparsePoint, { kind: 'elsewhere' | 'cloud' | 'other' }>,
+  point: Exclude<ReparsePoint, FilePoint>,
   signal: AbortSignal,
 ): Promise<FileNode> {
   const { allocated } = sizesOf(essentials.data);
@@ -143,6 +174,14 @@ function interixNode(essentials: Essentials, wsl: WslMetadata, interix: InterixF
 function symlinkNode(essentials: Essentials, wsl: WslMetadata, target: Buffer, allocated: number): FileNode {
   const attributes = attributesOf(essentials, wsl, 'symlink', { size: target.length, allocated });
   return { type: 'symlink', attributes, target: async () => target };
+}
+
+/** Reparse points that leave a file what it is. */
+type FilePoint = Extract<ReparsePoint, { kind: 'system compressed' | 'elsewhere' | 'cloud' | 'other' }>;
+
+function isFile(point: ReparsePoint): point is FilePoint {
+  const { kind } = point;
+  return kind === 'system compressed' || kind === 'elsewhere' || kind === 'cloud' || kind === 'other';
 }
 
 /** Why the data of a file can't be read, where they can't. */

@@ -20,6 +20,14 @@ const cloud = { tag: 0x9000_001a, ofAll: 0xffff_0fff } as const;
 const headerBytes = 8;
 const relative = 1;
 const wslLinkVersion = 2;
+const fileProvider = 2;
+const lzx = 1;
+/** By the numbers of the algorithms XPRESS4K, 8K and 16K. */
+const xpressChunks = new Map([
+  [0, 4096],
+  [2, 8192],
+  [3, 16384],
+]);
 export const mostReparseBytes = 16 * 1024;
 
 /** What a reparse point makes of a file. */
@@ -29,6 +37,8 @@ export type ReparsePoint =
   /** A link that the Windows subsystem for Linux made: its target is the bytes of a path. */
   | { readonly kind: 'unix symlink'; readonly target: Buffer }
   | { readonly kind: 'socket' | 'fifo' | 'character' | 'block' }
+  /** Windows itself compressed the file, in chunks: ./system-compression.ts. */
+  | { readonly kind: 'system compressed'; readonly chunkBytes: number }
   /** What the file has is elsewhere, or packed; `how` ends "its data are ". */
   | { readonly kind: 'elsewhere'; readonly how: string }
   /** The data are there unless the file says that they are not. */
@@ -37,7 +47,6 @@ export type ReparsePoint =
   | { readonly kind: 'other' };
 
 const elsewhere = new Map<number, string>([
-  [tags.systemCompressed, 'compressed by Windows (CompactOS), which is not read yet'],
   [tags.deduplicated, 'deduplicated: they lie in the chunk store of the volume, which is not read'],
   [tags.singleInstance, 'in the single instance store, which is not read'],
   [tags.hierarchicalStorage, 'in remote storage'],
@@ -67,10 +76,23 @@ export function parseReparsePoint(value: Buffer, owner: number): ReparsePoint {
       throw damaged(owner, 'it is a link of an unknown version');
     return { kind: 'unix symlink', target: Buffer.from(data.subarray(4)) };
   }
+  if (tag === tags.systemCompressed) return systemCompressed(data, owner);
   for (const [each, kind] of special) if (tag === each) return { kind };
   const how = elsewhere.get(tag);
   if (how !== undefined) return { kind: 'elsewhere', how };
   return { kind: (tag & cloud.ofAll) >>> 0 === cloud.tag ? 'cloud' : 'other' };
+}
+
+/** WOF_EXTERNAL_INFO and FILE_PROVIDER_EXTERNAL_INFO_V1, of the Windows overlay filter. */
+function systemCompressed(data: Buffer, owner: number): ReparsePoint {
+  if (data.length < 16) throw damaged(owner, `it tells of a compressed file in ${data.length} bytes`);
+  if (data.readUInt32LE(4) !== fileProvider)
+    return { kind: 'elsewhere', how: 'in a Windows image file (WIM)' };
+  const algorithm = data.readUInt32LE(12);
+  const chunkBytes = xpressChunks.get(algorithm);
+  if (chunkBytes !== undefined) return { kind: 'system compressed', chunkBytes };
+  const name = algorithm === lzx ? 'as LZX' : `in the unknown way ${algorithm}`;
+  return { kind: 'elsewhere', how: `compressed by Windows ${name}, which is not read` };
 }
 
 /** REPARSE_DATA_BUFFER: offset and length of the target, the same of what is shown to people, then both. */

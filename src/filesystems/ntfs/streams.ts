@@ -4,6 +4,7 @@ import { attributeTypes } from './attribute.js';
 import { mostExtendedAttributeBytes, parseExtendedAttributes } from './extended-attributes.js';
 import type { FileAttributes } from './file-attributes.js';
 import { nameFromUtf16 } from './file-name.js';
+import { chunksStream } from './system-compression.js';
 import type { Volume } from './volume.js';
 
 /** What Linux takes: linux/limits.h, XATTR_SIZE_MAX, XATTR_NAME_MAX, XATTR_LIST_MAX. */
@@ -36,7 +37,7 @@ export async function streamsOf(
   const leaveOut = (name: string, why: string): void =>
     volume.problem(`The stream ${JSON.stringify(name)} of file ${number} is not shown: ${why}.`);
   for (const stream of file.names(attributeTypes.data)) {
-    if (stream === '') continue;
+    if (stream === '' || stream === chunksStream) continue;
     const name = `user.${nameFromUtf16(stream)}` as Name;
     try {
       const attribute = await file.find(attributeTypes.data, stream, signal);

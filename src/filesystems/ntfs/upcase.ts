@@ -9,7 +9,9 @@ export type Upcase = Uint16Array;
 export function parseUpcase(bytes: Buffer): Upcase {
   if (bytes.length !== 2 * units)
     throw new StillError('EIO', `the table of upper case of the NTFS volume has ${bytes.length} bytes`);
-  return Uint16Array.from({ length: units }, (_, unit) => bytes.readUInt16LE(2 * unit));
+  const upcase = new Uint16Array(units);
+  for (let unit = 0; unit < units; unit++) upcase[unit] = bytes.readUInt16LE(2 * unit);
+  return upcase;
 }
 export const upcaseBytes = 2 * units;
 

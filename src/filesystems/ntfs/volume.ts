@@ -30,7 +30,7 @@ export interface Value extends Sizes {
 export class Volume {
   readonly #folders = new LRUCache<number, FolderIndex>({ max: mostFolders });
   readonly #blocks = new KnownBlocks();
-  readonly #units = new UnpackedUnits();
+  readonly units = new UnpackedUnits();
   #upcase: Upcase | undefined;
 
   constructor(
@@ -73,7 +73,7 @@ export class Volume {
             sizes,
             unitClusters,
             clusterBytes,
-            this.#units,
+            this.units,
             `attribute 0x${type.toString(16)}${name && ` ${name}`} of file ${number}`,
           );
     return { size, allocated, content };
@@ -145,7 +145,7 @@ export class Volume {
   async close(): Promise<void> {
     this.#folders.clear();
     this.#blocks.clear();
-    this.#units.clear();
+    this.units.clear();
     this.cache.clear();
     await this.disk.close();
   }

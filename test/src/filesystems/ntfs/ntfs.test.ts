@@ -1,13 +1,21 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { isNtfs, openNtfs } from '../../../../src/filesystems/ntfs/ntfs.js';
 import type { Name } from '../../../../src/name.js';
+import { makeNode } from '../../../corpus/odd-calls.js';
 import { contentOf, find, listAll, unhurried } from '../../archives/host-folder/walk.js';
 import { BytesDisk } from '../../archives/squashfs/bytes-disk.js';
-import { openBytes, setNtfs, smallVolume } from './volumes.js';
+import {
+  extendedAttribute,
+  makeVolume,
+  mountedByNtfs3g,
+  openBytes,
+  setNtfs,
+  smallVolume,
+} from './volumes.js';
 
 /** The value of `system.ntfs_reparse_data`: a tag, and what belongs to it. */
 const reparse = (tag: number, data: Buffer = Buffer.alloc(0)): string => {
@@ -61,14 +69,30 @@ describe('an NTFS volume', () => {
         await link('server', symlink, windowsLink('\\??\\UNC\\server\\share\\file', 0));
         await link('wsl', 0xa000_001d, Buffer.from('\x02\0\0\0/usr/bin/ünïx', 'utf8'));
         mkdirSync(at('special'));
-        const tags = { wof: 0x8000_0017, dedup: 0x8000_0013, cloud: 0x9000_601a, unknown: 0x8000_0fff };
+        const tags = { dedup: 0x8000_0013, cloud: 0x9000_601a, unknown: 0x8000_0fff };
         for (const [name, tag] of Object.entries(tags)) {
           writeFileSync(at('special', name), name);
           await setNtfs(at('special', name), 'ntfs_reparse_data', reparse(tag, Buffer.alloc(8)));
         }
+        writeFileSync(at('special', 'lzx'), 'lzx');
+        const lzx = Buffer.from(Uint32Array.of(1, 2, 1, 1).buffer);
+        await setNtfs(at('special', 'lzx'), 'ntfs_reparse_data', reparse(0x8000_0017, lzx));
         writeFileSync(at('special', 'away'), 'away');
         await setNtfs(at('special', 'away'), 'ntfs_reparse_data', reparse(0x9000_601a, Buffer.alloc(8)));
         await setNtfs(at('special', 'away'), 'ntfs_attrib_be', '00001020');
+        const word = (value: number): Buffer => Buffer.from(Uint32Array.of(value).buffer);
+        const ofLinux = (name: string, attributes: Readonly<Record<string, Buffer>>): Promise<void> => {
+          const entries = Object.entries(attributes).map(([key, value]) => extendedAttribute(key, value));
+          writeFileSync(at('special', name), name);
+          return setNtfs(at('special', name), 'ntfs_ea', entries.join(''));
+        };
+        const owner = { $LXUID: word(1000), $LXGID: word(100) };
+        await ofLinux('owned', {
+          ...owner,
+          $LXMOD: word(0o104750),
+          'user.linux': Buffer.from('value'),
+          OTHER: word(1),
+        });
         writeFileSync(at('hiberfil.sys'), `hibr${'\0'.repeat(4092)}`);
       },
       '-L',
@@ -150,7 +174,7 @@ describe('an NTFS volume', () => {
   });
 
   it.each([
-    ['wof', /compressed by Windows/],
+    ['lzx', /compressed by Windows as LZX/],
     ['dedup', /deduplicated/],
     ['away', /kept in the cloud/],
   ])('lists a file whose data are elsewhere, and says why it can’t be read: %s', async (name, reason) => {
@@ -169,6 +193,37 @@ describe('an NTFS volume', () => {
   ])('reads a file whose data are there, whatever else it is: %s', async (name) => {
     const { tree } = await openBytes(bytes);
     expect((await contentOf(tree, await find(tree, 'special', name))).toString()).toBe(name);
+  });
+
+  it('shows what the Windows subsystem for Linux and ntfs3 keep of a file', async () => {
+    const { tree } = await openBytes(bytes);
+    const owned = await find(tree, 'special', 'owned');
+    expect(owned).toMatchObject({ type: 'file', uid: 1000, gid: 100, permissions: 0o4750 });
+    expect(await tree.xattrs(owned.inode, unhurried)).toEqual(['user.linux']);
+    const value = await tree.xattr(owned.inode, 'user.linux' as Name, unhurried);
+    expect(Buffer.from(value).toString()).toBe('value');
+  });
+
+  it('shows the devices, pipes and sockets of the Windows subsystem for Linux', async () => {
+    const image = join(folder, 'wsl.img');
+    await makeVolume(image, 4 << 20);
+    await mountedByNtfs3g(image, 'special_files=wsl', (root) => {
+      const at = (name: string): Buffer => Buffer.from(join(root, name));
+      makeNode(at('block'), 'block', 8, 17);
+      makeNode(at('character'), 'character', 1, 3);
+      makeNode(at('fifo'), 'fifo');
+      makeNode(at('socket'), 'socket');
+    });
+    const { tree } = await openBytes(readFileSync(image));
+    rmSync(image);
+    const device = { major: 8, minor: 17 };
+    expect(await find(tree, 'block')).toMatchObject({ type: 'block', permissions: 0o644, device });
+    expect(await find(tree, 'character')).toMatchObject({
+      type: 'character',
+      device: { major: 1, minor: 3 },
+    });
+    expect(await find(tree, 'fifo')).toMatchObject({ type: 'fifo', size: 0 });
+    expect(await find(tree, 'socket')).toMatchObject({ type: 'socket', size: 0 });
   });
 
   it('says that Windows is hibernated', async () => {

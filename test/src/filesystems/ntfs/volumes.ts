@@ -44,6 +44,17 @@ export async function setNtfs(path: string, what: string, hex: string): Promise<
   await run('setfattr', ['-h', '-n', `system.${what}`, '-v', `0x${hex}`, path]);
 }
 
+/** An entry of `system.ntfs_ea`, by its hexadecimal digits. */
+export function extendedAttribute(name: string, value: Buffer): string {
+  const entry = Buffer.alloc(Math.ceil((8 + name.length + 1 + value.length) / 4) * 4);
+  entry.writeUInt32LE(entry.length, 0);
+  entry.writeUInt8(name.length, 5);
+  entry.writeUInt16LE(value.length, 6);
+  entry.write(name, 8, 'latin1');
+  value.copy(entry, 8 + name.length + 1);
+  return entry.toString('hex');
+}
+
 /** Makes a small volume and gives its bytes. */
 export async function smallVolume(
   folder: string,
@@ -53,6 +64,11 @@ export async function smallVolume(
   const image = join(folder, 'small.img');
   await makeVolume(image, 4 << 20, ...options);
   await mountedByNtfs3g(image, 'rw', fill);
+  return takeVolume(image);
+}
+
+/** The bytes of a volume, which is removed. */
+export async function takeVolume(image: string): Promise<Buffer> {
   const bytes = await readFile(image);
   await rm(image);
   return bytes;
