@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { fuzzExt } from './ext.js';
 import { fuzzFat } from './fat.js';
+import { fuzzNtfs } from './ntfs.js';
 import { fuzzQcow2 } from './qcow2.js';
 import { fuzzSquashfs } from './squashfs.js';
 import { fuzzTar } from './tar.js';
@@ -45,6 +46,10 @@ const kinds: Readonly<Record<string, (given: Batch) => Promise<Outcome>>> = {
   },
   xfs: async (given) => {
     const { findings, opened, readWhole } = await fuzzXfs(given);
+    return { findings, told: `${opened} opened, ${readWhole} read whole` };
+  },
+  ntfs: async (given) => {
+    const { findings, opened, readWhole } = await fuzzNtfs(given);
     return { findings, told: `${opened} opened, ${readWhole} read whole` };
   },
   fat: async (given) => {
