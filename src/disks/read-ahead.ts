@@ -79,12 +79,15 @@ export class ReadAhead {
 
   async #readOn(offset: number, target: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
     const end = offset + target.byteLength;
+    // Several readers at once come a little out of order, and need nobody to read ahead for them.
+    const isNear = Math.abs(offset - this.#next) <= this.#bounds.windowBytes;
+    const isAlone = this.#readers === 1;
     if (offset === this.#next) this.#run += target.byteLength;
     else {
-      this.#forget(1);
+      if (!isNear) this.#forget(1);
       this.#run = target.byteLength;
     }
-    this.#next = end;
+    this.#next = isNear ? Math.max(this.#next, end) : end;
     const pieces = this.#pieces;
     let at = offset;
     for (const { from, bytes, there } of pieces) {
@@ -94,7 +97,7 @@ export class ReadAhead {
       target.set(part, at - offset);
       at += part.byteLength;
     }
-    if (this.#next === end && this.#run > this.#bounds.afterBytes) this.#goAhead(end);
+    if (isAlone && this.#next === end && this.#run > this.#bounds.afterBytes) this.#goAhead(end);
     if (at < end) await this.#read(at, at === offset ? target : target.subarray(at - offset), signal);
   }
 

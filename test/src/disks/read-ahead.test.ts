@@ -52,6 +52,20 @@ describe('reading ahead', () => {
     expect(asked).toEqual([50_000, 3000, 70_000, 9000, 20_000].map((at) => [at, 512]));
   });
 
+  it('asks for hardly anything twice when several readers share a disk', async () => {
+    const { asked, read } = noted();
+    const length = 2000;
+    for (let base = 0; base < size; base += 4 * length) {
+      const reads = [1, 0, 3, 2].map(async (step) => {
+        const at = base + step * length;
+        const wanted = Math.min(length, size - at);
+        if (wanted > 0) expect((await read(at, wanted)).equals(content.subarray(at, at + wanted))).toBe(true);
+      });
+      await Promise.all(reads);
+    }
+    expect(asked.reduce((sum, [, bytes]) => sum + bytes, 0)).toBeLessThan(size * 1.2);
+  });
+
   it('gives an error to who reads the bytes that can’t be had, and to nobody before', async () => {
     const { read } = noted(10_000);
     for (let at = 0; at < 10_000; at += 1000) await read(at, 1000);
