@@ -107,7 +107,7 @@ describe('stillfs mount', () => {
     [
       'a mistake in the configuration',
       ['--config', 'F/full/file', 'F/mnt'],
-      'F/full/file:1:1: stroes: unknown key (did you mean "stores"?); known here: stores, guests, state, cache, mount, log',
+      'F/full/file:1:1: stroes: unknown key (did you mean "stores"?); known here: stores, guests, state, cache, mount, backup, log',
     ],
     [
       'a log file in the foreground',

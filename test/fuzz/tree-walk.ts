@@ -1,5 +1,5 @@
 import { isAbort, StillError } from '../../src/errors.js';
-import { isEntryName, longestShownName } from '../../src/name.js';
+import { isShownName } from '../../src/name.js';
 import type { Attributes, Inode } from '../../src/tree/attributes.js';
 import type { Entry, Tree } from '../../src/tree/tree.js';
 
@@ -38,7 +38,7 @@ export class TreeWalk {
   }
 
   async #entry(folder: Inode, { name, inode, found }: Entry, depth: number): Promise<void> {
-    if (!isEntryName(name, longestShownName)) this.findings.push(`the name ${JSON.stringify(name)} is shown`);
+    if (!isShownName(name)) this.findings.push(`the name ${JSON.stringify(name)} is shown`);
     if (inode >= this.inodeLimit) this.findings.push(`the inode ${inode} is shown`);
     await this.#try(() => this.tree.lookup(folder, name, signal));
     const attributes = await this.#try(() => this.tree.attributes(inode, signal));
