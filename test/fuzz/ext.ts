@@ -122,7 +122,7 @@ async function makeOriginals(folder: string): Promise<Original[]> {
       fill(mountpoint);
       if (!unclean) return;
       execFileSync('sync', ['-f', mountpoint]);
-      new Churn(mountpoint, 5).run(60);
+      new Churn(mountpoint, 5).run(30);
       execFileSync('sync', ['-f', mountpoint]);
       // As the disk is now: what is in the journal was not all written to its place.
       bytes = spawnSync('dd', [`if=${file}`, 'bs=1M', 'status=none'], { maxBuffer: 16 << 20 }).stdout;
@@ -143,10 +143,10 @@ function fill(root: string): void {
   for (const size of [0, 1, 50, 150, 4096, 5000, 40_000])
     writeFileSync(path('a', `${size}`), content.subarray(0, size));
   mkdirSync(path('large'));
-  for (let each = 0; each < 90; each++) writeFileSync(path('large', `${each}${'n'.repeat(120)}`), '');
+  for (let each = 0; each < 30; each++) writeFileSync(path('large', `${each}${'n'.repeat(220)}`), '');
   const pieces = openSync(path('a', 'pieces'), 'w');
   for (let each = 0; each < 40; each++) writeSync(pieces, content, 0, 1024, each * 8192);
-  writeSync(pieces, content, 0, 1024, 80 << 20);
+  writeSync(pieces, content, 0, 1024, 2 << 20);
   closeSync(pieces);
   for (let each = 0; each < 12; each++)
     setXattr(bytesOf('a', '50'), `user.${each}`, content.subarray(0, each * 8));

@@ -15,7 +15,7 @@ const nodeStart = 8;
 const dotBytes = 12;
 const rootInfoAt = 24;
 const rootInfoBytes = 8;
-const remembered = 16384;
+const remembered = 4096;
 /** Runs of a folder are asked for so far ahead. */
 const blocksAhead = 1024;
 const zeros = Buffer.alloc(4);

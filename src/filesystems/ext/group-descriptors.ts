@@ -10,7 +10,7 @@ const inodeTableLow = 0x08;
 const checksumAt = 0x1e;
 const oldBytes = 0x20;
 const inodeTableHigh = 0x28;
-const remembered = 8192;
+const remembered = 1024;
 
 /** Where the table of inodes of each group of blocks is. */
 export class GroupDescriptors {
