@@ -37,10 +37,10 @@ export async function openXfs(disk: Disk, options: FileSystemOptions): Promise<F
     );
   if (superblock.needsRepair)
     options.problem('The XFS file system is marked as one that xfs_repair must mend: files may be damaged.');
-  const replay = await replayLog(disk, diskName, superblock, options.signal, options.problem);
-  if (!replay.disk) return new Xfs(disk, superblock, undefined);
-  await replay.disk.read(0, first, options.signal);
-  return new Xfs(replay.disk, parseSuperblock(first, true), replay.disk);
+  const replayed = await replayLog(disk, diskName, superblock, options.signal, options.problem);
+  if (!replayed) return new Xfs(disk, superblock, undefined);
+  await replayed.read(0, first, options.signal);
+  return new Xfs(replayed, parseSuperblock(first, true), replayed);
 }
 
 class Xfs implements FileSystem {

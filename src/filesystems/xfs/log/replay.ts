@@ -2,13 +2,13 @@ import type { Disk } from '../../../disks/disk.js';
 import { messageOf, StillError } from '../../../errors.js';
 import { rest, spend } from '../../../pace.js';
 import { CachedReads } from '../../cached-reads.js';
-import { Addresses } from '../addresses.js';
+import { Addresses, basicBlock } from '../addresses.js';
 import { inodeMagic } from '../inode.js';
 import type { Superblock } from '../superblock.js';
 import { type BufferItem, parseBufferItem } from './buffer-item.js';
 import { sequenceOf } from './buffer-sequence.js';
 import { dirtyRange, type LogRange } from './dirty-range.js';
-import { parseInodeCreation } from './inode-creation.js';
+import { type InodeCreation, parseInodeCreation } from './inode-creation.js';
 import { applyInodeItem, type InodeItem, isNewer, parseInodeItem } from './inode-item.js';
 import { Intents } from './intents.js';
 import { PhysicalLog } from './physical-log.js';
@@ -21,18 +21,15 @@ const quotaTypes = new Set([0x123d, 0x123e]);
 const logReads = { pageBytes: 16 * 1024, mostBytes: 8 * 1024 * 1024, mostPagesAhead: 16 };
 /** About what replaying an item costs, in milliseconds. */
 const perItem = 0.01;
+/** A log of so many bytes is read once, and kept for the second time that it is gone through. */
+const mostKept = 48 * 1024 * 1024;
 /** So many places are read at once before a transaction is replayed over them. */
 const readAtOnce = 8;
 
-/** What became of the log. */
-export interface Replay {
-  /** The disk with what the log has over it; undefined where the disk is whole as it is, or nothing could be replayed. */
-  readonly disk: ReplayedDisk | undefined;
-}
-
 /**
  * Replays the log in memory, as Linux does when it mounts: what a file system that was not unmounted has promised is in its
- * log. Where that can't be done a sentence says so, and the disk is shown as it is (`norecovery`).
+ * log. Undefined: the disk is whole as it is; or it can't be done, then a sentence says so and the disk is shown as it is
+ * (`norecovery`).
  */
 export async function replayLog(
   disk: Disk,
@@ -40,11 +37,11 @@ export async function replayLog(
   superblock: Superblock,
   signal: AbortSignal,
   problem: (sentence: string) => void,
-): Promise<Replay> {
+): Promise<ReplayedDisk | undefined> {
   const { log, blockSize, version } = superblock;
   if (log.start === 0) {
     problem('The log of the XFS file system is on another disk: changes that are only there are missing.');
-    return { disk: undefined };
+    return undefined;
   }
   const addresses = new Addresses(superblock);
   const replayed = new ReplayedDisk(disk, name);
@@ -53,13 +50,13 @@ export async function replayLog(
     const reads = new CachedReads(disk, name, logReads);
     const physical = new PhysicalLog(reads, offset, log.blocks * blockSize, log.version);
     const range = await dirtyRange(physical, version === 5, signal);
-    if (!range) return { disk: undefined };
+    if (!range) return undefined;
     const replaying = new Replaying(replayed, superblock, addresses);
     await replaying.run(physical, range, signal);
     replayed.settle();
     const { sentence } = replaying.intents;
     if (sentence !== undefined) problem(sentence);
-    return { disk: replayed };
+    return replayed;
   } catch (error) {
     replayed.forget();
     if (!(error instanceof StillError)) throw error;
@@ -67,7 +64,7 @@ export async function replayLog(
       `The XFS file system was not unmounted, and its log can't be replayed: ${messageOf(error)}. ` +
         'It is shown as it is on the disk, without the last changes; what was being changed may be damaged.',
     );
-    return { disk: undefined };
+    return undefined;
   }
 }
 
@@ -87,12 +84,14 @@ class Replaying {
 
   async run(log: PhysicalLog, range: LogRange, signal: AbortSignal): Promise<void> {
     const { logUuid, version } = this.#superblock;
-    const isV5 = version === 5;
-    for await (const transaction of transactionsOf(log, range, logUuid, isV5, signal)) {
+    const transactions = () => transactionsOf(log, range, logUuid, version === 5, signal);
+    const kept: Transaction[] | undefined =
+      log.distance(range.tail, range.head) * basicBlock <= mostKept ? [] : undefined;
+    for await (const transaction of transactions()) {
       for (const item of transaction.items) this.#note(item);
+      kept?.push(transaction);
     }
-    for await (const transaction of transactionsOf(log, range, logUuid, isV5, signal))
-      await this.#replay(transaction, signal);
+    for await (const transaction of kept ?? transactions()) await this.#replay(transaction, signal);
   }
 
   /** What was given back may be a file's now: nothing older must be written there. So it is looked for first. */
@@ -105,52 +104,57 @@ class Replaying {
   }
 
   async #replay({ sequence, items }: Transaction, signal: AbortSignal): Promise<void> {
-    const buffers: Array<() => Promise<void>> = [];
-    const inodes: Array<() => Promise<void>> = [];
+    const buffers: Array<BufferItem | InodeCreation> = [];
+    const inodes: InodeItem[] = [];
     const cancels: BufferItem[] = [];
-    const places: Array<{ offset: number; length: number }> = [];
     for (const item of items) {
       switch (item.type) {
         case itemType.buffer: {
           const buffer = parseBufferItem(item);
           if (buffer.isCancel) cancels.push(buffer);
-          else if (buffer.kind === 'metadata') {
-            places.push(buffer);
-            buffers.push(() => this.#buffer(buffer, sequence, signal));
-          }
+          else if (buffer.kind === 'metadata') buffers.push(buffer);
           break;
         }
         case itemType.inodeCreation:
-          buffers.push(() => this.#creation(item, signal));
+          buffers.push(parseInodeCreation(item, this.#superblock, this.#addresses));
           break;
-        case itemType.inode: {
-          const inode = parseInodeItem(item);
-          places.push({ offset: inode.buffer.offset + inode.at, length: this.#superblock.inodeSize });
-          inodes.push(() => this.#inode(inode, sequence, signal));
+        case itemType.inode:
+          inodes.push(parseInodeItem(item));
           break;
-        }
         default:
           if (!this.intents.take(item) && !quotaTypes.has(item.type))
             throw new StillError('EIO', `its item of the type ${item.type.toString(16)} is not known`);
       }
     }
-    await this.#readAhead(places, signal);
-    // Inodes come after the blocks that they are in.
-    for (const change of [...buffers, ...inodes]) {
+    await this.#readAhead(buffers, inodes, signal);
+    for (const buffer of buffers) {
       spend(perItem);
       await rest();
-      await change();
+      if ('changes' in buffer) await this.#buffer(buffer, sequence, signal);
+      else await this.#creation(buffer, signal);
+    }
+    // Inodes come after the blocks that they are in.
+    for (const inode of inodes) {
+      spend(perItem);
+      await rest();
+      await this.#inode(inode, sequence, signal);
     }
     for (const buffer of cancels) this.#uncancel(buffer);
   }
 
   async #readAhead(
-    places: ReadonlyArray<{ readonly offset: number; readonly length: number }>,
+    buffers: ReadonlyArray<BufferItem | InodeCreation>,
+    inodes: readonly InodeItem[],
     signal: AbortSignal,
   ): Promise<void> {
-    const ascending = [...places].sort((one, other) => one.offset - other.offset);
-    for (let from = 0; from < ascending.length; from += readAtOnce) {
-      const some = ascending.slice(from, from + readAtOnce);
+    const { inodeSize } = this.#superblock;
+    const places = [
+      ...buffers.flatMap((each) => ('changes' in each ? [{ offset: each.offset, length: each.length }] : [])),
+      ...inodes.map(({ buffer, at }) => ({ offset: buffer.offset + at, length: inodeSize })),
+    ].filter(({ offset, length }) => !this.#disk.peek(offset, length));
+    places.sort((one, other) => one.offset - other.offset);
+    for (let from = 0; from < places.length; from += readAtOnce) {
+      const some = places.slice(from, from + readAtOnce);
       await Promise.all(some.map(({ offset, length }) => this.#disk.now(offset, length, signal)));
     }
   }
@@ -166,8 +170,7 @@ class Replaying {
       await this.#disk.write(buffer.offset + at, changed, signal);
   }
 
-  async #creation(item: LogItem, signal: AbortSignal): Promise<void> {
-    const { offset, bytes } = parseInodeCreation(item, this.#superblock, this.#addresses);
+  async #creation({ offset, bytes }: InodeCreation, signal: AbortSignal): Promise<void> {
     const end = offset + bytes.length;
     for (const key of this.#cancelled.keys()) {
       const from = Number(key.split(' ', 1)[0]);
@@ -182,11 +185,12 @@ class Replaying {
     const offset = item.buffer.offset + item.at;
     if (this.#addresses.ofInode(item.inode) !== offset || item.at + inodeSize > item.buffer.length)
       throw new StillError('EIO', `its inode ${item.inode} is not at ${offset}`);
-    const bytes = await this.#disk.now(offset, inodeSize, signal);
-    if (bytes.readUInt16BE(0) !== inodeMagic)
+    const now = this.#disk.peek(offset, inodeSize) ?? (await this.#disk.now(offset, inodeSize, signal));
+    if (now.readUInt16BE(0) !== inodeMagic)
       throw new StillError('EIO', `no inode is at ${offset}, where the log has inode ${item.inode}`);
     if (item.changesOwners) this.#disk.exchanged.add(item.inode);
-    if (isNewer(bytes, item.core, sequence)) return;
+    if (isNewer(now, item.core, sequence)) return;
+    const bytes = Buffer.from(now);
     applyInodeItem(bytes, item, sequence);
     await this.#disk.write(offset, bytes, signal);
   }

@@ -46,8 +46,18 @@ export class ReplayedDisk implements Disk, Replayed {
     return false;
   }
 
-  /** A copy of a range as it is now. */
+  /** A range as it is now, without a wait; undefined where it is not all in memory. It must not be written to. */
+  peek(offset: number, length: number): Buffer | undefined {
+    const number = Math.floor(offset / pageBytes);
+    const from = offset - number * pageBytes;
+    if (from + length > pageBytes) return undefined;
+    return this.#pages.get(number)?.subarray(from, from + length) ?? this.#reads.now(offset, length);
+  }
+
+  /** A range as it is now. It must not be written to. */
   async now(offset: number, length: number, signal: AbortSignal): Promise<Buffer> {
+    const known = this.peek(offset, length);
+    if (known) return known;
     const bytes = Buffer.from(await this.#reads.bytes(offset, length, signal));
     this.#patch(offset, bytes);
     return bytes;
