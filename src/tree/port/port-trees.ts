@@ -52,9 +52,9 @@ export class PortTrees {
           }
         });
         port.on('close', () => {
-          const gone = new StillError('EIO', 'the worker that read this tree serves it no more');
-          reject(gone);
-          tree?.break(gone);
+          reject(new StillError('EIO', 'the worker that should read this tree does not serve it'));
+          // A port that is closed by its other end tells of a worker's end before the worker itself does.
+          if (tree && this.#trees.has(tree)) this.#worker.fail('serves no more', undefined);
         });
       });
     } finally {

@@ -110,7 +110,7 @@ it('is EIO for one guest alone when its worker is killed, also for who waits', a
   const reading = killed.read(handle, 500_000, new Uint8Array(4096 * 20), signal);
   const failed = expect(reading).rejects.toMatchObject({
     code: 'EIO',
-    message: expect.stringMatching(/the worker that reads the disks of one ended/),
+    message: expect.stringMatching(/^the worker that reads the disks of one /),
   });
   await one.worker.terminate();
   await failed;
