@@ -9,7 +9,7 @@ export const ExitCode = {
   failure: 1,
   /** The command line or the configuration is wrong; nothing was done. */
   usage: 2,
-  /** The mount is in use; the message names by whom. */
+  /** The mount, the guest or its backups are in use; the message names by whom. */
   busy: 3,
   /** Nothing can be mounted here: no /dev/fuse, no right to, or a package is missing. */
   unavailable: 4,
@@ -21,7 +21,7 @@ Exit codes:
   0  done
   1  tried and failed
   2  the command line or the configuration is wrong; nothing was done
-  3  the mount is in use; the message says by whom
+  3  the mount, the guest or its backups are in use; the message says by whom
   4  nothing can be mounted here: no /dev/fuse, no right to, or a package is missing`;
 
 /** An end of the program that a person is told of in a sentence, and a script by the code. */

@@ -85,7 +85,8 @@ export class ReadAhead {
     if (offset === this.#next) this.#run += target.byteLength;
     else {
       if (!isNear) this.#forget(1);
-      this.#run = target.byteLength;
+      // One read alone, however long, is not yet one after another.
+      this.#run = Math.min(target.byteLength, this.#bounds.afterBytes);
     }
     this.#next = isNear ? Math.max(this.#next, end) : end;
     const pieces = this.#pieces;

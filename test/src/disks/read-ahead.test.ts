@@ -48,8 +48,9 @@ describe('reading ahead', () => {
 
   it('asks for nothing more when reads jump about', async () => {
     const { asked, read } = noted();
-    for (const at of [50_000, 3000, 70_000, 9000, 20_000]) await read(at, 512);
-    expect(asked).toEqual([50_000, 3000, 70_000, 9000, 20_000].map((at) => [at, 512]));
+    const places = [50_000, 3000, 70_000, 9000, 20_000];
+    for (const length of [512, 4000]) for (const at of places) await read(at, length);
+    expect(asked).toEqual([512, 4000].flatMap((length) => places.map((at) => [at, length])));
   });
 
   it('asks for hardly anything twice when several readers share a disk', async () => {
