@@ -14,4 +14,4 @@ it('gives bytes or an error that says why, whatever is damaged in an NTFS volume
   } finally {
     await rm(folder, { recursive: true });
   }
-});
+}, 300_000);
