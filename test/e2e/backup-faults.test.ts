@@ -165,9 +165,8 @@ describe('a backup that does not come to its end', () => {
     await goesOn();
   });
 
-  it.runIf(full)(
-    'is undone by the next one, at fifty random moments',
-    async () => {
+  if (full)
+    it('is undone by the next one, at fifty random moments', async () => {
       const table: string[] = [];
       for (let round = 0; round < 50; round++) {
         await write(mebibyte);
@@ -197,9 +196,7 @@ describe('a backup that does not come to its end', () => {
       process.stdout.write(
         `| run | killed | after | exit code | stored |\n|---|---|---|---|---|\n${table.join('\n')}\n`,
       );
-    },
-    1_800_000,
-  );
+    }, 1_800_000);
 
   it('harms no backup that was stored before', async () => {
     expect(await backedUp.wrong()).toEqual([]);

@@ -11,6 +11,8 @@ import { hole, runOf } from './runs.js';
 /** Windows makes units of 64 KiB. */
 const largestUnit = 1 << 20;
 const mostUnpackedBytes = 8 << 20;
+/** So many units of one read are unpacked at a time. */
+const atOnce = 4;
 /** About what looking at a unit costs, in milliseconds. */
 const perUnit = 0.002;
 
@@ -51,17 +53,18 @@ export class CompressedContent implements FileContent {
 
   async read(offset: number, target: Uint8Array, signal: AbortSignal): Promise<void> {
     const end = offset + target.length;
-    for (let at = offset; at < end; ) {
-      const unit = Math.floor(at / this.#unitBytes);
-      const to = Math.min((unit + 1) * this.#unitBytes, end);
-      await this.#readUnit(
-        unit,
-        at - unit * this.#unitBytes,
-        target.subarray(at - offset, to - offset),
-        signal,
-      );
-      at = to;
-    }
+    let next = offset;
+    const work = async (): Promise<void> => {
+      while (next < end) {
+        const at = next;
+        const unit = Math.floor(at / this.#unitBytes);
+        next = Math.min((unit + 1) * this.#unitBytes, end);
+        const part = target.subarray(at - offset, next - offset);
+        await this.#readUnit(unit, at - unit * this.#unitBytes, part, signal);
+      }
+    };
+    const units = Math.ceil(target.length / this.#unitBytes) + 1;
+    await Promise.all(Array.from({ length: Math.min(atOnce, units) }, work));
     if (end > this.sizes.initialized) target.fill(0, Math.max(this.sizes.initialized - offset, 0));
   }
 

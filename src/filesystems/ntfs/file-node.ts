@@ -135,8 +135,7 @@ function xattrsOf(
   if (!hasStreams && !hasExtendedAttributes) return {};
   const { number } = file.record;
   return {
-    xattrs: async (signal): Promise<ReadonlyMap<Name, Uint8Array>> =>
-      streamsOf(volume, await volume.file(number, signal), signal),
+    xattrs: (signal): Promise<ReadonlyMap<Name, Uint8Array>> => streamsOf(volume, number, signal),
   };
 }
 

@@ -1,12 +1,15 @@
 import { LRUCache } from 'lru-cache';
 import { StillError } from '../../errors.js';
 import type { FileContent } from '../file-system.js';
+import type { Geometry } from './boot-sector.js';
 import { type IndexEntry, IndexNode } from './index-node.js';
 import type { FileReference } from './mft-record.js';
 import type { SoughtName } from './upcase.js';
 
 /** A tree of names is not deeper: each block holds three names at least. */
 const mostDepth = 40;
+/** So many damaged blocks are passed over. */
+const mostPassedOver = 100;
 /** Of blocks that were read, of all folders. */
 const mostKnownBytes = 4 << 20;
 
@@ -21,6 +24,13 @@ export class KnownBlocks extends LRUCache<string, IndexNode> {
 export interface IndexValue {
   readonly size: number;
   readonly content: FileContent;
+}
+
+/** What an index is made of: the value of its root, and where it has more than that, blocks and which of them are in use. */
+export interface IndexParts {
+  readonly root: Buffer;
+  readonly blocks: IndexValue | undefined;
+  readonly bitmap: IndexValue | undefined;
 }
 
 export interface ListedName {
@@ -38,20 +48,19 @@ export class FolderIndex {
   /** Blocks are counted in clusters, or in sectors of 512 bytes where they are smaller than a cluster. */
   readonly #unitBytes: number;
   readonly #blocks: IndexValue | undefined;
+  readonly #count: number;
   readonly #bitmap: IndexValue | undefined;
   readonly #folder: number;
   readonly #known: KnownBlocks;
   readonly #problem: (sentence: string) => void;
-  /** What was wrong with the first block that was passed over. */
-  #damage: StillError | undefined;
+  /** The blocks that were passed over, and what was wrong with them. */
+  readonly #passedOver = new Map<number, StillError>();
 
-  /** `root`: the value of the root. EIO: it is damaged. */
+  /** EIO: the root is damaged. */
   constructor(
     folder: number,
-    root: Buffer,
-    blocks: IndexValue | undefined,
-    bitmap: IndexValue | undefined,
-    clusterBytes: number,
+    { root, blocks, bitmap }: IndexParts,
+    { clusterBytes, volumeBytes }: Pick<Geometry, 'clusterBytes' | 'volumeBytes'>,
     known: KnownBlocks,
     problem: (sentence: string) => void,
   ) {
@@ -61,6 +70,7 @@ export class FolderIndex {
     this.#blockBytes = blockBytes;
     this.#unitBytes = clusterBytes <= blockBytes ? clusterBytes : 512;
     this.#blocks = blocks;
+    this.#count = Math.floor(Math.min(blocks?.size ?? 0, volumeBytes) / blockBytes);
     this.#bitmap = bitmap;
     this.#folder = folder;
     this.#known = known;
@@ -87,7 +97,7 @@ export class FolderIndex {
       const names = this.#root.entries(position).map((entry) => this.#listed(entry, 1));
       if (names.length > 0) return names;
     }
-    const count = this.#blocks ? Math.floor(this.#blocks.size / this.#blockBytes) : 0;
+    const count = this.#count;
     const inBlocks = Math.max(position - this.#rootBytes, 0);
     let from = inBlocks % this.#blockBytes;
     for (let block = Math.floor(inBlocks / this.#blockBytes); block < count; block++, from = 0) {
@@ -99,7 +109,7 @@ export class FolderIndex {
         node?.entries(from).map((entry) => this.#listed(entry, this.#rootBytes + start + 1)) ?? [];
       if (names.length > 0) return names;
     }
-    if (this.#damage) throw this.#damage;
+    for (const damage of this.#passedOver.values()) throw damage;
     return [];
   }
 
@@ -111,8 +121,10 @@ export class FolderIndex {
     try {
       return await this.#block(number, signal);
     } catch (error) {
-      if (!(error instanceof StillError)) throw error;
-      this.#damage ??= error;
+      const isKnown = this.#passedOver.has(number);
+      if (!(error instanceof StillError) || (!isKnown && this.#passedOver.size === mostPassedOver))
+        throw error;
+      this.#passedOver.set(number, error);
       this.#problem(`Names of folder ${this.#folder} are missing: ${error.message}.`);
       return undefined;
     }
@@ -125,12 +137,12 @@ export class FolderIndex {
       throw new StillError('EIO', `folder ${this.#folder} is damaged: it has blocks and no bitmap of them`);
     const window = Buffer.alloc(512);
     for (let at = block; at < count; ) {
-      const byte = at >>> 3;
+      const byte = Math.floor(at / 8);
+      if (byte >= bitmap.size) return count;
       const bytes = window.subarray(0, Math.min(window.length, bitmap.size - byte));
-      if (bytes.length === 0) return count;
       await bitmap.content.read(byte, bytes, signal);
       for (const end = Math.min(count, (byte + bytes.length) * 8); at < end; at++) {
-        if ((((bytes[(at >>> 3) - byte] ?? 0) >>> (at & 7)) & 1) !== 0) return at;
+        if ((((bytes[Math.floor(at / 8) - byte] ?? 0) >>> (at % 8)) & 1) !== 0) return at;
       }
     }
     return count;

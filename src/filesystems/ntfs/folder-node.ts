@@ -27,7 +27,7 @@ export function folderNode(
   xattrs: Pick<Folder, 'xattrs'>,
 ): Folder {
   const inodeOf = async (file: FileReference, signal: AbortSignal): Promise<bigint> =>
-    BigInt(file.record) + ((await volume.mft.isCurrent(file, signal)) ? 0n : gone);
+    (await volume.mft.isCurrent(file, signal)) ? BigInt(file.record) : gone + (BigInt(file.record) % gone);
   // The volume's own files are hidden, and the root's name for itself.
   const isShown = ({ record }: FileReference): boolean => record >= firstUserRecord;
   return {

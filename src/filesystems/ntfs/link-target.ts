@@ -9,6 +9,8 @@ import { systemFiles, type Volume } from './volume.js';
 /** What Linux takes, without the NUL. */
 const mostTargetBytes = 4095;
 const mostDepth = 1024;
+/** Of a target with more parts nothing is looked for. */
+const mostParts = 255;
 
 /**
  * The target of a link as a path of Linux: relative, with slashes, names in the case that their folders have them in. An absolute one
@@ -65,6 +67,7 @@ async function follow(
   signal: AbortSignal,
 ): Promise<{ readonly parts: string[]; readonly found: boolean }> {
   const parts = [...path];
+  if (parts.length > mostParts) return { parts, found: false };
   const upcase = await volume.upcase(signal);
   let at = from;
   try {

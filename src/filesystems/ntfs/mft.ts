@@ -16,6 +16,8 @@ import { parseRuns, type Runs, runOf } from './runs.js';
 const ownRecord = 0;
 /** So many records have a copy at least. */
 const mirrored = 4;
+/** As many files as NTFS can have. */
+const mostRecords = 2 ** 32;
 /** Of a table in so many pieces the rest can't be read: one run takes 16 bytes of memory. */
 const mostRuns = 1 << 20;
 
@@ -44,13 +46,13 @@ export class Mft implements RecordSource {
     const mft = new Mft(cache, geometry, problem);
     let own: MftRecord;
     try {
-      own = parseMftRecord(await cache.bytes(geometry.mft, geometry.recordBytes, signal), ownRecord);
+      own = await mft.#recordAt(geometry.mft, ownRecord, signal);
       await mft.#findItself(own, signal);
     } catch (error) {
       signal.throwIfAborted();
       if (!(error instanceof StillError)) throw error;
       problem(`The master file table is read by the copy of its first record: ${messageOf(error)}.`);
-      own = parseMftRecord(await cache.bytes(geometry.mirror, geometry.recordBytes, signal), ownRecord);
+      own = await mft.#recordAt(geometry.mirror, ownRecord, signal);
       await mft.#findItself(own, signal);
     }
     return mft;
@@ -67,10 +69,7 @@ export class Mft implements RecordSource {
     } catch (error) {
       if (number >= mirrored || !(error instanceof StillError) || error.code !== 'EIO') throw error;
       const { mirror, recordBytes } = this.geometry;
-      const record = parseMftRecord(
-        await this.cache.bytes(mirror + number * recordBytes, recordBytes, signal),
-        number,
-      );
+      const record = await this.#recordAt(mirror + number * recordBytes, number, signal);
       this.problem(`MFT record ${number} is read from its copy: ${messageOf(error)}.`);
       return record;
     }
@@ -120,6 +119,14 @@ export class Mft implements RecordSource {
     return Buffer.concat(parts);
   }
 
+  /** A record that is known to lie somewhere, whatever the table says. */
+  async #recordAt(place: number, number: number, signal: AbortSignal): Promise<MftRecord> {
+    const { recordBytes } = this.geometry;
+    if (place + recordBytes > this.cache.size)
+      throw new StillError('EIO', `MFT record ${number} would lie at ${place}, behind the end of the disk`);
+    return parseMftRecord(await this.cache.bytes(place, recordBytes, signal), number);
+  }
+
   /** Where a byte of the table lies on the disk. */
   #place(offset: number): number {
     const { clusterBytes } = this.geometry;
@@ -143,7 +150,7 @@ export class Mft implements RecordSource {
         'the first record of the master file table does not tell where the table lies',
       );
     this.#append(first);
-    this.count = Math.floor(first.sizes.initialized / this.geometry.recordBytes);
+    this.count = Math.min(Math.floor(first.sizes.initialized / this.geometry.recordBytes), mostRecords);
     try {
       // Each part is told in a record that the parts before it tell of.
       for (const part of attributes.listed(attributeTypes.data, '').slice(1)) {

@@ -22,6 +22,18 @@ const ofLinux = /^(?:user|trusted|security)\../s;
  */
 export async function streamsOf(
   volume: Volume,
+  number: number,
+  signal: AbortSignal,
+): Promise<ReadonlyMap<Name, Uint8Array>> {
+  // Whoever has listed them asks for one after the other.
+  if (volume.lastStreams?.file === number) return volume.lastStreams.found;
+  const found = await readStreams(volume, await volume.file(number, signal), signal);
+  volume.lastStreams = { file: number, found };
+  return found;
+}
+
+async function readStreams(
+  volume: Volume,
   file: FileAttributes,
   signal: AbortSignal,
 ): Promise<ReadonlyMap<Name, Uint8Array>> {

@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import type { Disk } from '../../disks/disk.js';
 import { messageOf, StillError } from '../../errors.js';
+import type { Name } from '../../name.js';
 import type { CachedReads } from '../cached-reads.js';
 import type { FileContent } from '../file-system.js';
 import { MappedContent } from '../mapped-content.js';
@@ -31,6 +32,8 @@ export class Volume {
   readonly #folders = new LRUCache<number, FolderIndex>({ max: mostFolders });
   readonly #blocks = new KnownBlocks();
   readonly units = new UnpackedUnits();
+  /** The streams of the file whose streams were read last. */
+  lastStreams: { readonly file: number; readonly found: ReadonlyMap<Name, Uint8Array> } | undefined;
   #upcase: Upcase | undefined;
 
   constructor(
@@ -113,10 +116,12 @@ export class Volume {
     const bitmap = blocks && (await file.find(attributeTypes.bitmap, indexName, signal));
     const index = new FolderIndex(
       folder,
-      root.value,
-      blocks && this.value(file, blocks),
-      bitmap && this.value(file, bitmap),
-      this.geometry.clusterBytes,
+      {
+        root: root.value,
+        blocks: blocks && this.value(file, blocks),
+        bitmap: bitmap && this.value(file, bitmap),
+      },
+      this.geometry,
       this.#blocks,
       this.problem,
     );
@@ -146,6 +151,7 @@ export class Volume {
     this.#folders.clear();
     this.#blocks.clear();
     this.units.clear();
+    this.lastStreams = undefined;
     this.cache.clear();
     await this.disk.close();
   }

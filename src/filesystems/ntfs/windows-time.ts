@@ -12,9 +12,9 @@ export function windowsTime(bytes: Buffer, at: number): Time {
   // 2^32 steps are so many seconds and some steps: numbers of 64 bits are not needed.
   const high = bytes.readInt32LE(at + 4);
   const ticks = high * ticksLeft + bytes.readUInt32LE(at);
-  const more = Math.floor(ticks / ticksInSecond);
+  const rest = ((ticks % ticksInSecond) + ticksInSecond) % ticksInSecond;
   return {
-    seconds: high * wholeSeconds + more - secondsBefore1970,
-    nanoseconds: (ticks - more * ticksInSecond) * 100,
+    seconds: high * wholeSeconds + (ticks - rest) / ticksInSecond - secondsBefore1970,
+    nanoseconds: rest * 100,
   };
 }
