@@ -1,8 +1,7 @@
 import { mkdir, readdir } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa, type ResultPromise } from 'execa';
-import { command, type Run, stillfs } from '../e2e/command-line.js';
+import { command, type Run, run } from '../e2e/command-line.js';
 import { guestSha256 } from '../e2e/increments.js';
 import { type GuestOptions, MountedGuest } from '../e2e/mounted-guest.js';
 import { restoredSha256, storedBackups } from './stored-backup.js';
@@ -27,6 +26,8 @@ export async function heard(child: Child, sought: RegExp): Promise<void> {
 export class BackedUpGuest {
   readonly store: string;
   readonly guestFolder: string;
+  /** The providers' TMPDIR: what they leave there is theirs for certain. */
+  readonly temporary: string;
   /** The sha256 of each disk at each backup, as the guest computed them. */
   readonly #recorded = new Map<string, Record<string, string>>();
   readonly #lookedAt = new Set<string>();
@@ -37,6 +38,7 @@ export class BackedUpGuest {
   ) {
     this.store = join(guest.folder, 'store');
     this.guestFolder = join(this.store, '100');
+    this.temporary = join(guest.folder, 'tmp');
   }
 
   /** Boots the VM; `disks` are its disks' ids. It is not mounted yet. */
@@ -47,6 +49,7 @@ export class BackedUpGuest {
       options.disks.map(({ id }) => id),
     );
     await mkdir(made.store);
+    await mkdir(made.temporary);
     return made;
   }
 
@@ -56,12 +59,12 @@ export class BackedUpGuest {
   }
 
   run(...options: string[]): Promise<Run> {
-    return stillfs(...this.arguments(...options));
+    return run(process.execPath, [command, ...this.arguments(...options)], { TMPDIR: this.temporary });
   }
 
   /** Starts a backup that tells its events (`--json`). */
   start(options: readonly string[], env: Readonly<Record<string, string>> = {}): Child {
-    const quiet: Options = { reject: false, stdin: 'ignore', env };
+    const quiet: Options = { reject: false, stdin: 'ignore', env: { TMPDIR: this.temporary, ...env } };
     return execa(process.execPath, [command, ...this.arguments('--json', ...options)], quiet);
   }
 
@@ -128,7 +131,7 @@ export class BackedUpGuest {
 
   /** What backups have left: open snapshots, sockets, unfinished folders. */
   async left(): Promise<string[]> {
-    const sockets = (await readdir(tmpdir())).filter((name) => name.startsWith('stillfs-backup-'));
+    const sockets = await readdir(this.temporary);
     const unfinished = (await readdir(this.guestFolder)).filter(
       (name) => name.startsWith('.') && name !== '.lock',
     );
