@@ -1,9 +1,8 @@
-import { resolve } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { ConfigError } from '../config/file.js';
 import { plainName, plainNameRule } from '../config/plain-name.js';
 import { type LogLevel, logLevels } from '../config/schema.js';
-import { type Settings, type StoreSettings, settingsFrom, storesSaid } from '../config/settings.js';
+import { type Settings, settingsFrom } from '../config/settings.js';
 import { size } from '../config/size.js';
 import { openLog } from '../log.js';
 import { type GuestResult, runBackupJob } from '../provider/backup/backup-job.js';
@@ -12,6 +11,7 @@ import { columns } from './columns.js';
 import { CommandError, ExitCode } from './exit-code.js';
 import { mountOf } from './guest-mount.js';
 import { collected, configOption, type Invocation } from './invocation.js';
+import { namedStore } from './named-store.js';
 import { bytesText, secondsText } from './report/amounts.js';
 import {
   type BackupReport,
@@ -104,7 +104,7 @@ async function backup(ids: readonly string[], flags: BackupFlags, invocation: In
     ...(flags.logLevel !== undefined && { logLevel: flags.logLevel }),
   });
   invocation.debug = settings.logLevel === 'debug' || settings.logLevel === 'trace';
-  const store = storeNamed(flags.store ?? '', settings);
+  const store = namedStore(flags.store ?? '', settings);
   const hooks = hooksOf(settings, flags.hook ?? []);
   const guests: { guest: string; mount: string }[] = [];
   for (const guest of new Set(ids)) {
@@ -134,15 +134,6 @@ async function backup(ids: readonly string[], flags: BackupFlags, invocation: In
     report.close();
     stop.release();
   }
-}
-
-/** The store of that name in the configuration, else the folder of that path. */
-function storeNamed(text: string, settings: Settings): StoreSettings {
-  const configured = settings.stores.find(({ name }) => name === text);
-  if (configured) return configured;
-  const [said] = storesSaid([text]);
-  if (!said) throw new ConfigError([`--store "${text}": expected a store's name, or DIR`]);
-  return { ...said, path: resolve(said.path) };
 }
 
 function hooksOf({ backup: { hooks } }: Settings, said: readonly string[]): HookCommands {
