@@ -20,7 +20,9 @@ export interface Identity {
 export interface RunningDaemon {
   /** How it ended, once it has: a sentence. */
   readonly ended: () => string | undefined;
-  /** The same, for who knows that it ends: waits a little for it. */
+  /** The same, for who has seen a failure that its end may explain: an end that is under way is waited for, a little. */
+  endedMeanwhile(): Promise<string | undefined>;
+  /** The same, for who knows that it ends: it is killed if that takes long. */
   howItEnded(): Promise<string | undefined>;
   stop(): Promise<void>;
 }
@@ -58,6 +60,14 @@ export function startStorageDaemon(options: readonly string[], identity?: Identi
   };
   return {
     ended: () => ended,
+    endedMeanwhile: async () => {
+      const late = new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, endMilliseconds);
+        void over.then(() => clearTimeout(timer));
+      });
+      await Promise.race([over, late]);
+      return ended;
+    },
     howItEnded: async () => {
       await killAfter(endMilliseconds);
       return ended;

@@ -63,7 +63,7 @@ export class ImageServer {
     const path = this.images[index]?.path ?? 'an image';
     if (hasCode(error, 'ENOSPC') || hasCode(error, 'EDQUOT'))
       return new StillError(codeOf(error), `the store is full: ${path} can't be written`, { cause: error });
-    const ended = hasCode(error, 'EIO') ? this.daemon.ended() : undefined;
+    const ended = hasCode(error, 'EIO') ? await this.daemon.endedMeanwhile() : undefined;
     return new StillError(codeOf(error), `${path} can't be written: ${ended ?? messageOf(error)}`);
   }
 
