@@ -3,7 +3,6 @@ import { ConfigError } from '../config/file.js';
 import { plainName, plainNameRule } from '../config/plain-name.js';
 import { type LogLevel, logLevels } from '../config/schema.js';
 import { type Settings, settingsFrom } from '../config/settings.js';
-import { size } from '../config/size.js';
 import { openLog } from '../log.js';
 import { type GuestResult, runBackupJob } from '../provider/backup/backup-job.js';
 import { type HookCommands, hookPhases } from '../provider/job/hooks.js';
@@ -12,6 +11,7 @@ import { CommandError, ExitCode } from './exit-code.js';
 import { mountOf } from './guest-mount.js';
 import { collected, configOption, type Invocation } from './invocation.js';
 import { namedStore } from './named-store.js';
+import { rate, wholeNumber } from './option-values.js';
 import { bytesText, secondsText } from './report/amounts.js';
 import {
   type BackupReport,
@@ -181,18 +181,4 @@ function exitCodeFor(results: readonly GuestResult[]): ExitCode {
 function chainName(text: string): string {
   if (plainName.test(text)) return text;
   throw new InvalidArgumentError(`expected ${plainNameRule}`);
-}
-
-function rate(text: string): number {
-  const parsed = size.safeParse(text);
-  if (parsed.success) return parsed.data;
-  throw new InvalidArgumentError('expected bytes a second, with K, M or G: 80M');
-}
-
-function wholeNumber(least: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (/^\d+$/.test(text) && Number.isSafeInteger(value) && value >= least) return value;
-    throw new InvalidArgumentError(`expected a whole number, ${least} or more`);
-  };
 }

@@ -12,11 +12,12 @@ import { storeDisks } from '../disks/store-disks.js';
 import type { Bandwidth } from '../job/bandwidth.js';
 import type { HookFacts, Hooks } from '../job/hooks.js';
 import { KeptNarration, type Narration } from '../job/narration.js';
+import type { PartProgress } from '../job/part-progress.js';
 import { lockGuest } from '../lock/guest-lock.js';
 import { isGone, MountedSnapshot } from '../mounted/mounted-snapshot.js';
 import { freeFolderName } from '../stored/stored-backups.js';
 import { clearUnfinished, UnfinishedBackup } from '../unfinished/unfinished-backup.js';
-import type { BackupWork, PartProgress, StoreContent } from './backup-work.js';
+import type { BackupWork, StoreContent } from './backup-work.js';
 
 /** A backup of one guest, as it is wanted. */
 export interface GuestBackup {

@@ -4,8 +4,8 @@ import type { BackupDescription } from '../../stores/directory/backup-json.js';
 import { Bandwidth } from '../job/bandwidth.js';
 import { type HookCommands, type HookFacts, Hooks } from '../job/hooks.js';
 import type { Narration } from '../job/narration.js';
+import type { PartProgress } from '../job/part-progress.js';
 import { backupGuest } from './backup-guest.js';
-import type { PartProgress } from './backup-work.js';
 
 /** Guests that are to be backed up into one store. */
 export interface BackupJob {

@@ -2,15 +2,8 @@ import type { StoreFolder } from '../../disks/store-folder.js';
 import type { BackupDescription } from '../../stores/directory/backup-json.js';
 import type { Bandwidth } from '../job/bandwidth.js';
 import type { Narration } from '../job/narration.js';
+import type { PartProgress } from '../job/part-progress.js';
 import type { MountedSnapshot } from '../mounted/mounted-snapshot.js';
-
-/** How far a part of a backup (a disk, an archive) has come, in bytes. */
-export interface PartProgress {
-  readonly part: string;
-  readonly done: number;
-  /** Undefined where nobody knows. */
-  readonly total?: number;
-}
 
 /** A backup that is being made: where it comes from, and where it goes. */
 export interface BackupWork {

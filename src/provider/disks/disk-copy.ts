@@ -5,6 +5,7 @@ import type { Basis } from './basis.js';
 import { type BlockRun, type ByteRange, blockRuns } from './block-runs.js';
 import type { DirtyRow } from './dirty-rows.js';
 import type { GiveBack } from './give-back.js';
+import { inLanes } from './lanes.js';
 import type { SnapshotDisk } from './snapshot-disk.js';
 
 /** What is written at least at a time, in bytes: a cluster of the image. So no cluster is ever filled up from its parent. */
@@ -39,28 +40,13 @@ export interface DiskCopy {
 export async function copyDisk(copy: DiskCopy, signal: AbortSignal): Promise<void> {
   const copier = new DiskCopier(copy);
   const runs = blockRuns(copy.rows, copy.source.sizeBytes, copy.limited ? noHoles : copy.source);
-  let failed = false;
-  const lane = async (): Promise<void> => {
+  await inLanes(runs, lanes, () => {
     const buffer = Buffer.allocUnsafeSlow(blockBytes);
-    // A generator that is asked by several at once answers one after another.
-    for (let next = await runs.next(); !next.done && !failed; next = await runs.next()) {
+    return async (run) => {
       signal.throwIfAborted();
-      await copier.run(next.value, buffer, signal);
-    }
-  };
-  const ended = Array.from({ length: lanes }, async () => {
-    try {
-      await lane();
-    } catch (error) {
-      failed = true;
-      throw error;
-    }
+      await copier.run(run, buffer, signal);
+    };
   });
-  // All of them: nothing is under way any more when the caller hears of a failure.
-  const results = await Promise.allSettled(ended);
-  await runs.return();
-  const first = results.find((result) => result.status === 'rejected');
-  if (first) throw first.reason;
 }
 
 /** Of a disk that can't be read as a whole nothing is said but what is dirty. */

@@ -5,20 +5,13 @@ import { type Name, nameToText } from '../../name.js';
 import type { Backup, BackupReference, StoredDisk, StoredFile } from '../store.js';
 import { backupJson, type Declared, readBackupJson } from './backup-json.js';
 import { type BackupPart, disksFolder, partsOf } from './backup-part.js';
-import { type DiskFormat, diskFormats, diskOfFileName, openImage } from './disk-format.js';
+import { diskOfFileName, openImage } from './disk-format.js';
+import { type DiskPart, describePart, disksAmong } from './stored-disks.js';
 import { inFolder, type StoredStat } from './stored-entry.js';
 import { type RootfsOptions, rootfsAmong } from './stored-rootfs.js';
 
 /** The maps that a tool copied together with the disks; they are made anew from the disks themselves. */
 const isCopiedMap = (name: Name): boolean => name.endsWith('.dirty.json') || name.endsWith('.dirty.map');
-
-interface DiskPart {
-  readonly name: Name;
-  readonly format: DiskFormat;
-  readonly part: BackupPart | undefined;
-  /** Within the backup's folder. */
-  readonly path: Name;
-}
 
 /** Opens the backup in a folder of a store: lists it, looks at its parts, reads its `backup.json`; opens no part. */
 export async function openDirectoryBackup(
@@ -33,7 +26,7 @@ export async function openDirectoryBackup(
   const declared: Declared = json
     ? await readBackupJson(folder, inFolder(path, json.path), signal)
     : { disks: [], problems: [] };
-  const { disks, problems } = disksOf(parts, declared);
+  const { disks, problems } = disksAmong(parts, declared);
 
   const rootfs = rootfsAmong(parts);
   // Whoever looks at the backup may look into it next.
@@ -51,7 +44,9 @@ export async function openDirectoryBackup(
     if (part.path !== part.name) {
       if (!isCopiedMap(part.name)) problems.push(`${nameToText(part.path)} is not shown: it is no disk`);
     } else if (part.type !== 'file' || !part.stat) {
-      problems.push(`${nameToText(part.path)} is not shown: ${part.stat ? describe(part) : 'it went away'}`);
+      problems.push(
+        `${nameToText(part.path)} is not shown: ${part.stat ? describePart(part) : 'it went away'}`,
+      );
     } else {
       files.push(storedFile(folder, inFolder(path, part.path), part.name, part.stat));
     }
@@ -68,56 +63,6 @@ export async function openDirectoryBackup(
       rootfs: (opening, problem) => open({ folder, backup: path, ...options }, opening, problem),
     }),
   };
-}
-
-/**
- * The disks of a backup. Where several files claim one name, the first is the disk and the others are problems: what
- * `backup.json` declares, then files of the backup's own folder, then those of `disks/`; in each by the order of
- * `diskFormats`, then by name.
- */
-function disksOf(
-  parts: readonly BackupPart[],
-  declared: Declared,
-): { disks: DiskPart[]; problems: string[] } {
-  const byPath = new Map(parts.map((part) => [part.path, part]));
-  const candidates: DiskPart[] = declared.disks.map(({ name, format, file }) => ({
-    name,
-    format,
-    path: file,
-    part: byPath.get(file),
-  }));
-  const declaredPaths = new Set(candidates.map(({ path }) => path));
-  const told = parts.flatMap((part): DiskPart[] => {
-    const disk = declaredPaths.has(part.path) ? undefined : diskOfFileName(part.name);
-    return disk ? [{ name: disk.disk, format: disk.format, path: part.path, part }] : [];
-  });
-  const rank = ({ path, format }: DiskPart): number =>
-    (path.startsWith('disks/') ? diskFormats.length : 0) + diskFormats.indexOf(format);
-  candidates.push(...told.sort((a, b) => rank(a) - rank(b)));
-
-  const disks = new Map<Name, DiskPart>();
-  const problems: string[] = [];
-  for (const disk of candidates) {
-    const first = disks.get(disk.name);
-    const path = nameToText(disk.path);
-    if (first) {
-      problems.push(
-        `${path} is not shown: ${nameToText(first.path)} is the disk ${nameToText(disk.name)} already`,
-      );
-      continue;
-    }
-    disks.set(disk.name, disk);
-    if (!disk.part?.stat)
-      problems.push(`${path} is missing: the disk ${nameToText(disk.name)} can't be read`);
-    else if (disk.part.type !== 'file') {
-      problems.push(`${path} can't be read: ${describe(disk.part)}; a disk is a regular file`);
-    }
-  }
-  return { disks: [...disks.values()].sort((a, b) => (a.name < b.name ? -1 : 1)), problems };
-}
-
-function describe(part: BackupPart): string {
-  return part.type === 'directory' ? 'it is a folder' : `it is a ${part.type}`;
 }
 
 function storedFile(folder: StoreFolder, path: Name, name: Name, stat: StoredStat): StoredFile {
