@@ -20,7 +20,7 @@ import {
   storedBytes,
   terminalReport,
 } from './report/backup-report.js';
-import { stopSignals } from './stop-signals.js';
+import { failsWith, stopSignals } from './stop-signals.js';
 import { version } from './version.js';
 
 interface BackupFlags {
@@ -126,7 +126,8 @@ async function backup(ids: readonly string[], flags: BackupFlags, invocation: In
       tool: `stillfs ${await version()}`,
     };
     const ending = runBackupJob(job, report, stop.asked);
-    const results = await Promise.race([ending, forced(stop.forced)]);
+    // Asked a second time: what is left then the next backup clears away.
+    const results = await Promise.race([ending, failsWith(stop.forced)]);
     report.close();
     if (!flags.json) process.stdout.write(summary(results));
     return exitCodeFor(results);
@@ -153,13 +154,6 @@ function hooksOf({ backup: { hooks } }: Settings, said: readonly string[]): Hook
 function reportFor({ json }: BackupFlags, { logLevel }: Settings): BackupReport {
   if (json) return jsonReport(process.stdout);
   return process.stderr.isTTY ? terminalReport(process.stderr) : logReport(openLog(logLevel));
-}
-
-/** Asked to end a second time: what is left then the next backup clears away. */
-function forced(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
-  });
 }
 
 function summary(results: readonly GuestResult[]): string {

@@ -9,6 +9,7 @@ import { listCommand } from './list.js';
 import { mountCommand } from './mount.js';
 import { mountHelperArguments } from './mount-helper.js';
 import { printable } from './printable.js';
+import { restoreCommand } from './restore.js';
 import { snapshotCommand } from './snapshot.js';
 import { umountCommand } from './umount.js';
 import { version } from './version.js';
@@ -20,9 +21,10 @@ Examples:
   stillfs list --store /var/backups
   stillfs snapshot take 100 nightly@monday
   stillfs backup 100 --store /var/backups
+  stillfs restore /var/backups:100 --to /srv/restored
   stillfs help mount`;
 
-const commands = ['mount', 'umount', 'list', 'snapshot', 'chain', 'backup', 'help'];
+const commands = ['mount', 'umount', 'list', 'snapshot', 'chain', 'backup', 'restore', 'help'];
 
 /** Runs the program and ends the process. */
 export async function main(argv: readonly string[]): Promise<never> {
@@ -61,6 +63,7 @@ async function program(invocation: Invocation): Promise<Command> {
     snapshotCommand,
     chainCommand,
     backupCommand,
+    restoreCommand,
   ]) {
     program.addCommand(make(invocation).copyInheritedSettings(program));
   }

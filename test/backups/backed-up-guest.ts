@@ -10,8 +10,14 @@ type Options = { reject: false; stdin: 'ignore'; env: Readonly<Record<string, st
 /** A backup that is under way. */
 export type Child = ResultPromise<Options>;
 
-/** Resolves when a backup has told what is looked for, or has ended. */
-export async function heard(child: Child, sought: RegExp): Promise<void> {
+/** A command that is under way. */
+interface Telling {
+  readonly stdout: NodeJS.ReadableStream;
+  finally(ended: () => void): unknown;
+}
+
+/** Resolves when a command has told what is looked for, or has ended. */
+export async function heard(child: Telling, sought: RegExp): Promise<void> {
   let text = '';
   await new Promise<void>((resolve) => {
     child.stdout.on('data', (chunk: Buffer) => {
