@@ -1,6 +1,7 @@
 import { StillError } from '../../src/errors.js';
 import type { Entry, Opened } from '../../src/tree/tree.js';
 import type { Node } from '../forest/forest.js';
+import type { NodeNumber } from '../forest/node-number.js';
 
 /** A file that a process has open. */
 export interface OpenFile {
@@ -58,5 +59,31 @@ class Handles<T> {
   }
 }
 
-export class OpenFiles extends Handles<OpenFile> {}
+/** Files also know how often each node is open. */
+export class OpenFiles extends Handles<OpenFile> {
+  readonly #opens = new Map<NodeNumber, number>();
+
+  override add(file: OpenFile): number {
+    this.#opens.set(file.node.number, this.opensOf(file.node.number) + 1);
+    return super.add(file);
+  }
+
+  override remove(handle: number): OpenFile {
+    const file = super.remove(handle);
+    const left = this.opensOf(file.node.number) - 1;
+    if (left > 0) this.#opens.set(file.node.number, left);
+    else this.#opens.delete(file.node.number);
+    return file;
+  }
+
+  override removeAll(): OpenFile[] {
+    this.#opens.clear();
+    return super.removeAll();
+  }
+
+  opensOf(node: NodeNumber): number {
+    return this.#opens.get(node) ?? 0;
+  }
+}
+
 export class OpenFolders extends Handles<OpenFolder> {}

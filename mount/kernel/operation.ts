@@ -4,6 +4,7 @@ import type { BackingFiles } from './backing-files.js';
 import type { OpenFiles, OpenFolders } from './open-handles.js';
 import type { Session } from './protocol/init.js';
 import type { ReadBuffers } from './read-buffers.js';
+import type { StoredContents } from './stored-contents.js';
 
 /** What the operations of one mount share. */
 export interface MountState {
@@ -14,6 +15,7 @@ export interface MountState {
   /** Undefined where the kernel can't read files by itself. */
   readonly backing: BackingFiles | undefined;
   readonly buffers: ReadBuffers;
+  readonly stored: StoredContents;
   readonly readOnly: boolean;
   /** Tells nodes of this mount from nodes of others that had the same number. */
   readonly generation: bigint;
@@ -26,6 +28,8 @@ export type Answer = Buffer | AnswerWithAftermath;
 /** A reply after whose sending there is something to do. */
 export interface AnswerWithAftermath {
   readonly message: Buffer;
+  /** Called right before the message is sent. */
+  before?(): void;
   /** The kernel has taken the message: its bytes may be used again. */
   delivered?(): void;
   /** Nobody waited for the reply any more: what it gave the kernel to hold is taken back. */

@@ -27,6 +27,7 @@ import {
   type Request,
 } from './protocol/request.js';
 import { ReadBuffers } from './read-buffers.js';
+import { StoredContents } from './stored-contents.js';
 
 const operations = new Map<number, Operation>([
   ...nodeOperations,
@@ -44,6 +45,10 @@ const patience = 300;
 
 /** Who interrupts a mkdir wants no folder: one that were made all the same would be found by nobody. */
 const patienceOf = (opcode: number): number => (opcode === Opcode.MKDIR ? 0 : patience);
+
+/** Nobody waits for what follows these, and so nobody interrupts them: they need no controller, which costs more than they do. */
+const prompt: ReadonlySet<number> = new Set([Opcode.RELEASE, Opcode.RELEASEDIR]);
+const never = new AbortController().signal;
 
 interface UnderWay {
   readonly abort: AbortController;
@@ -147,6 +152,7 @@ export class KernelSession {
         session: answer.session,
         backing: answer.session.passthrough ? new BackingFiles(this.#device.descriptor) : undefined,
         buffers: new ReadBuffers(),
+        stored: new StoredContents(this.#device, this.#log),
         readOnly: this.#readOnly,
         generation: BigInt(randomBytes(4).readUInt32LE(0)),
         log: this.#log,
@@ -164,23 +170,37 @@ export class KernelSession {
       this.#device.send(seal(replyWith(0), request.unique, errnoOf(new StillError('ENOSYS', 'not served'))));
       return;
     }
+    if (prompt.has(request.opcode)) {
+      void this.#settle(request, undefined, operation, state, never);
+      return;
+    }
     const abort = new AbortController();
     const underWay: UnderWay = { abort, patience: patienceOf(request.opcode), interrupted: undefined };
     this.#underWay.set(request.unique, underWay);
     // Taken now, for the log: the body does not outlast the first wait.
     const name = nameIn(request);
-    this.#answer(operation, state, request, abort.signal)
-      .then(
-        (answer) => this.#reply(request, answer),
-        (error: unknown) => this.#fail(request, name, error),
-      )
-      .catch((error: unknown) => {
-        this.#log.error({ error }, `the reply to ${opcodeName(request.opcode)} could not be written`);
-      })
-      .finally(() => {
-        clearTimeout(underWay.interrupted);
-        this.#underWay.delete(request.unique);
+    void this.#settle(request, name, operation, state, abort.signal).finally(() => {
+      clearTimeout(underWay.interrupted);
+      this.#underWay.delete(request.unique);
+    });
+  }
+
+  /** Answers a request and sends the reply. Does not reject. */
+  async #settle(
+    request: Request,
+    name: Name | undefined,
+    operation: Operation,
+    state: MountState,
+    signal: AbortSignal,
+  ): Promise<void> {
+    try {
+      const answer = await this.#answer(operation, state, request, signal).catch((error: unknown) => {
+        this.#fail(request, name, error);
       });
+      if (answer) this.#reply(request, answer);
+    } catch (error) {
+      this.#log.error({ error }, `the reply to ${opcodeName(request.opcode)} could not be written`);
+    }
   }
 
   async #answer(
@@ -206,6 +226,7 @@ export class KernelSession {
       this.#device.send(seal(answer, request.unique));
       return;
     }
+    answer.before?.();
     if (this.#device.send(seal(answer.message, request.unique))) answer.delivered?.();
     else answer.undelivered?.();
   }

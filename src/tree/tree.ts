@@ -39,6 +39,11 @@ export interface Opened {
    * Only where the kernel does not cache.
    */
   readonly size?: number;
+  /**
+   * Bytes: the size of a small file that never changes (`keep`) and is at hand, so that it costs little to read all of it now. The
+   * kernel is given its bytes with the open.
+   */
+  readonly whole?: number;
   /** A descriptor whose bytes are the file's, for the kernel to read directly. It stays open until `release`. */
   readonly passthrough?: number;
 }

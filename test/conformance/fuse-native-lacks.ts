@@ -141,6 +141,16 @@ export const fuseNativeLacks: Readonly<Record<string, Lack>> = {
       }
     },
   },
+  'a small file that is at hand is read from the tree once, whoever opens it again': {
+    instead: 'it is read each time that it is opened',
+    async check(trial) {
+      await trial.shared.tell('bytes', 'reset');
+      for (let time = 1; time <= 2; time++) {
+        await run('cat', trial.shared.path('bytes', 'at-hand', '10000'));
+        expect((await bytesRead(trial, 'at-hand/10000')).reads).toBe(time);
+      }
+    },
+  },
   'a file that is not to be cached is read from the tree each time': {
     instead: 'it is read once each time that it is opened',
     async check(trial) {

@@ -41,12 +41,14 @@ const open: Operation = async (state, node, body, signal) => {
   const backingId = backingOf(state, node, opened);
   const file = { node, opened, passthrough: backingId !== undefined, letGo: state.forest.hold(node) };
   const handle = state.files.add(file);
+  const storing = access === 'read' ? await state.stored.of(file, state.files, signal) : undefined;
   const afterClose = access === 'read' ? OpenFlag.NOFLUSH : 0;
   return {
     message:
       backingId === undefined
         ? openReply(handle, cacheFlags[opened.cache] | afterClose)
         : openReply(handle, OpenFlag.PASSTHROUGH | afterClose, backingId),
+    ...(storing && { before: storing }),
     undelivered: () => {
       close(state, state.files.remove(handle)).catch((error: unknown) =>
         state.log.warn(

@@ -261,7 +261,8 @@ export class PortTree implements Tree {
 
   #opened(file: parse.RemoteFile): Opened {
     this.#files.set(++this.#lastHandle, file);
-    return { handle: this.#lastHandle, cache: file.cache };
+    const whole = 'content' in file && file.content.length > 0 ? { whole: file.content.length } : {};
+    return { handle: this.#lastHandle, cache: file.cache, ...whole };
   }
 
   /** Remembers what a file of a tree that does not change is told to be for good. */

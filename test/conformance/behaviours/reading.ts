@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { expect } from 'vitest';
 import { pattern } from '../pattern.js';
 import { mapsTo } from '../system-calls.js';
-import { patterned, type Seen } from '../trees/bytes.js';
+import { atHand, patterned, type Seen } from '../trees/bytes.js';
 import { passedSize } from '../trees/passed.js';
 import { type Behaviour, run, type Trial } from './behaviour.js';
 
@@ -48,10 +48,10 @@ export const reading: readonly Behaviour[] = [
   {
     must: 'a source that gives fewer bytes than it has is EIO, and the file keeps its size',
     async check({ shared }) {
-      for (const name of ['short-keep', 'short-direct']) {
+      for (const name of ['short-keep', 'short-direct', 'short-at-hand']) {
         const path = shared.path('bytes', name);
         await expect(readFile(path), name).rejects.toMatchObject({ code: 'EIO' });
-        expect((await stat(path)).size, name).toBe(MiB);
+        expect((await stat(path)).size, name).toBe(name === 'short-at-hand' ? 4096 : MiB);
       }
     },
   },
@@ -117,6 +117,40 @@ export const reading: readonly Behaviour[] = [
       for (let time = 0; time < 3; time++) {
         expect((await run('cat', path)).equals(pattern(0, MiB))).toBe(true);
         expect((await bytesRead(trial, 'once/cached')).bytes).toBe(MiB);
+      }
+    },
+  },
+  {
+    must: 'small files that are at hand have their bytes, for many at once too',
+    async check({ fresh }) {
+      const mounted = await fresh('bytes');
+      const paths = atHand.map((size) => mounted.path('at-hand', String(size)));
+      const whole = Buffer.concat(atHand.map((size) => pattern(0, size)));
+      const all = await Promise.all(Array.from({ length: 12 }, () => run('cat', ...paths)));
+      for (const bytes of all) expect(bytes.equals(whole)).toBe(true);
+    },
+  },
+  {
+    must: 'a small file that is at hand is read from the tree once, whoever opens it again',
+    async check({ fresh }) {
+      const mounted = await fresh('bytes');
+      const file = await open(mounted.path('at-hand', '10000'));
+      try {
+        expect((await file.readFile()).equals(pattern(0, 10_000))).toBe(true);
+      } finally {
+        await file.close();
+      }
+      expect((await run('cat', mounted.path('at-hand', '10000'))).equals(pattern(0, 10_000))).toBe(true);
+      expect(await mounted.tell('bytes', 'seen', 'at-hand/10000')).toMatchObject({ reads: 1 });
+    },
+  },
+  {
+    must: 'a small file whose bytes the kernel has let go of is read anew',
+    async check({ shared }) {
+      const path = shared.path('bytes', 'at-hand', '65536');
+      for (let time = 0; time < 3; time++) {
+        expect((await run('cat', path)).equals(pattern(0, 65_536))).toBe(true);
+        await run('dd', `if=${path}`, 'iflag=nocache', 'count=0', 'status=none');
       }
     },
   },

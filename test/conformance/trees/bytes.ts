@@ -1,5 +1,6 @@
 import type { Name } from '../../../src/name.js';
 import type { Inode } from '../../../src/tree/attributes.js';
+import type { Access, Opened } from '../../../src/tree/tree.js';
 import { type Content, MemoryTree } from '../memory-tree.js';
 import { fillPattern } from '../pattern.js';
 import type { TreeUnderTest } from './tree-under-test.js';
@@ -14,6 +15,9 @@ export const patterned = {
   'large-keep': 5 * 1024 * MiB + 3,
   'large-direct': 5 * 1024 * MiB + 3,
 } as const;
+
+/** Sizes of the files in `at-hand/`, which are small and offered whole when they are opened. */
+export const atHand = [1, 100, 4095, 4096, 4097, 10_000, 65_535, 65_536] as const;
 
 /** The file `sparse`: its size, and where it holds the pattern; all else is a hole. */
 export const sparse = {
@@ -65,6 +69,13 @@ const unread: Seen = { reads: 0, bytes: 0, largest: 0 };
 /** Counts the reads that reach it, file by file: the kernel reads ahead in one while another is looked at. */
 class Counted extends MemoryTree {
   readonly #seen = new Map<Inode, Seen>();
+  readonly atHand = new Set<Inode>();
+
+  override async open(inode: Inode, access: Access, signal: AbortSignal): Promise<Opened> {
+    const opened = await super.open(inode, access, signal);
+    const { size } = await this.attributes(inode, signal);
+    return this.atHand.has(inode) ? { ...opened, whole: size } : opened;
+  }
 
   override async read(
     handle: number,
@@ -105,6 +116,17 @@ export function bytesTree(): TreeUnderTest {
   for (const name of ['cached', 'mapped']) {
     tree.link(once, name, tree.addFile(patternContent, { size: MiB, allocated: MiB }, 'keep'));
   }
+  const small = tree.link(tree.root, 'at-hand', tree.addFolder());
+  for (const size of atHand) {
+    const inode = tree.addFile(patternContent, { size, allocated: size }, 'keep');
+    tree.atHand.add(tree.link(small, String(size), inode));
+  }
+  const lying = tree.link(
+    tree.root,
+    'short-at-hand',
+    tree.addFile(shortContent, { size: 4096, allocated: 4096 }, 'keep'),
+  );
+  tree.atHand.add(lying);
   file('short-keep', MiB, 'keep', shortContent);
   file('short-direct', MiB, 'direct', shortContent);
   file('empty', 0, 'keep', patternContent);
