@@ -13,6 +13,8 @@ export const ExitCode = {
   busy: 3,
   /** Nothing can be mounted here: no /dev/fuse, no right to, or a package is missing. */
   unavailable: 4,
+  /** Nothing was found damaged, but of a part nobody can know: there are no checksums of it. */
+  unchecked: 5,
 } as const;
 export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];
 
@@ -22,7 +24,8 @@ Exit codes:
   1  tried and failed
   2  the command line or the configuration is wrong; nothing was done
   3  the mount, the guest or its backups are in use; the message says by whom
-  4  nothing can be mounted here: no /dev/fuse, no right to, or a package is missing`;
+  4  nothing can be mounted here: no /dev/fuse, no right to, or a package is missing
+  5  nothing is damaged, but not everything could be verified: there are no checksums of it`;
 
 /** An end of the program that a person is told of in a sentence, and a script by the code. */
 export class CommandError extends Error {

@@ -12,6 +12,7 @@ import { printable } from './printable.js';
 import { restoreCommand } from './restore.js';
 import { snapshotCommand } from './snapshot.js';
 import { umountCommand } from './umount.js';
+import { verifyCommand } from './verify.js';
 import { version } from './version.js';
 
 const programHelp = `${exitCodesHelp}
@@ -22,9 +23,10 @@ Examples:
   stillfs snapshot take 100 nightly@monday
   stillfs backup 100 --store /var/backups
   stillfs restore /var/backups:100 --to /srv/restored
+  stillfs verify /var/backups
   stillfs help mount`;
 
-const commands = ['mount', 'umount', 'list', 'snapshot', 'chain', 'backup', 'restore', 'help'];
+const commands = ['mount', 'umount', 'list', 'snapshot', 'chain', 'backup', 'restore', 'verify', 'help'];
 
 /** Runs the program and ends the process. */
 export async function main(argv: readonly string[]): Promise<never> {
@@ -64,6 +66,7 @@ async function program(invocation: Invocation): Promise<Command> {
     chainCommand,
     backupCommand,
     restoreCommand,
+    verifyCommand,
   ]) {
     program.addCommand(make(invocation).copyInheritedSettings(program));
   }

@@ -50,7 +50,16 @@ describe('stillfs backup of a running VM', () => {
       expect(stored[disk]).toMatchObject({ mode: 'none', base: null, parent: null, size: sizes[disk] });
       expect(await dataBytes(made, disk)).toBe(3 * mebibyte);
     }
-    const files = ['a.qcow2', 'a.sums', 'b.qcow2', 'b.sums', 'backup.json', 'backup.log', 'guest.conf'];
+    const files = [
+      'a.qcow2',
+      'a.sums',
+      'b.qcow2',
+      'b.sums',
+      'backup.json',
+      'backup.log',
+      'guest.conf',
+      'guest.conf.sums',
+    ];
     expect((await readdir(made)).sort()).toEqual(files);
     expect(await readFile(join(made, 'guest.conf'), 'utf8')).toBe('memory: 192\n');
     expect(await readFile(join(made, 'backup.log'), 'utf8')).toMatch(/took the snapshot .*\n/);

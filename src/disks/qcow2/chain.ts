@@ -55,6 +55,20 @@ export async function openChain(folder: StoreFolder, path: Name, signal?: AbortS
   }
 }
 
+/** What an image says of itself, without a look at what it is based on. Errors: as those of `openChain`. */
+export async function readImageHeader(
+  folder: StoreFolder,
+  path: Name,
+  signal?: AbortSignal,
+): Promise<Qcow2Header> {
+  const file = await ImageFile.open(folder, path, signal);
+  try {
+    return await readHeader(file, signal);
+  } finally {
+    await file.close();
+  }
+}
+
 async function readHeader(file: ImageFile, signal?: AbortSignal): Promise<Qcow2Header> {
   const fixed = await readStart(file, Math.min(fixedHeaderBytes, file.size), signal);
   const whole = await readStart(file, headerEnd(fixed, file.path, file.size), signal);

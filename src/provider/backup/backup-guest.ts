@@ -16,6 +16,7 @@ import type { PartProgress } from '../job/part-progress.js';
 import { lockGuest } from '../lock/guest-lock.js';
 import { isGone, MountedSnapshot } from '../mounted/mounted-snapshot.js';
 import { freeFolderName } from '../stored/stored-backups.js';
+import { sumFile } from '../sums/sum-file.js';
 import { clearUnfinished, UnfinishedBackup } from '../unfinished/unfinished-backup.js';
 import type { BackupWork, StoreContent } from './backup-work.js';
 
@@ -157,7 +158,8 @@ async function store(
   };
   const { facts } = snapshot;
   const content = await contentOf[facts.type](work, signal);
-  for (const file of guestFiles) await copyIfThere(snapshot.path(file), join(folder, file));
+  for (const file of guestFiles)
+    if (await copyIfThere(snapshot.path(file), join(folder, file))) await sumFile(join(folder, file), signal);
   const parents = Object.values(content.disks ?? {}).map((disk) => disk.parent ?? null);
   const description: BackupDescription = {
     version: 1,
@@ -231,11 +233,12 @@ async function endSnapshot(snapshot: MountedSnapshot, log: Narration): Promise<b
   }
 }
 
-async function copyIfThere(from: string, to: string): Promise<void> {
+/** Copies a file onto the disk; says whether there is one. */
+async function copyIfThere(from: string, to: string): Promise<boolean> {
   try {
     await copyFile(from, to);
   } catch (error) {
-    if (hasCode(error, 'ENOENT')) return;
+    if (hasCode(error, 'ENOENT')) return false;
     throw error;
   }
   const file = await open(to, 'r+');
@@ -245,6 +248,7 @@ async function copyIfThere(from: string, to: string): Promise<void> {
   } finally {
     await file.close();
   }
+  return true;
 }
 
 /** Writes a new file and brings it onto the disk. */

@@ -1,10 +1,11 @@
-import { StoreFolder } from '../../disks/store-folder.js';
-import { codeOf, hasCode, messageOf, StillError } from '../../errors.js';
+import type { StoreFolder } from '../../disks/store-folder.js';
+import { hasCode, messageOf } from '../../errors.js';
 import type { BackupDescription } from '../../stores/directory/backup-json.js';
 import { Bandwidth } from '../job/bandwidth.js';
 import { type HookCommands, type HookFacts, Hooks } from '../job/hooks.js';
 import type { Narration } from '../job/narration.js';
 import type { PartProgress } from '../job/part-progress.js';
+import { openStoreFolder } from '../stored/stored-guests.js';
 import { backupGuest } from './backup-guest.js';
 
 /** Guests that are to be backed up into one store. */
@@ -65,7 +66,7 @@ export async function runBackupJob(
     hooks.run('job-abort', { ...facts, STILLFS_ERROR: error }, listener.log);
   let store: StoreFolder;
   try {
-    store = await openStore(job.store.path, signal);
+    store = await openStoreFolder(job.store.path, signal);
   } catch (error) {
     await abort(messageOf(error));
     throw error;
@@ -82,15 +83,6 @@ export async function runBackupJob(
     throw error;
   } finally {
     store.close();
-  }
-}
-
-async function openStore(path: string, signal: AbortSignal): Promise<StoreFolder> {
-  try {
-    return await StoreFolder.open(path, undefined, signal);
-  } catch (error) {
-    const what = hasCode(error, 'ENOENT') ? 'there is no such folder; make it first' : messageOf(error);
-    throw new StillError(codeOf(error), `the store ${path} can't be opened: ${what}`);
   }
 }
 

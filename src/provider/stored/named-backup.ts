@@ -8,7 +8,7 @@ import { backupFolders } from './stored-backups.js';
  * (`20241113T095719Z`, `2024-11-13T09:57:19Z`, `qemu-1731491839`). ENOENT: the guest has none of that time, or none at all.
  */
 export async function backupNamed(guestFolder: string, wanted: string): Promise<string> {
-  const folders = await foldersOf(guestFolder);
+  const folders = await backupsOf(guestFolder);
   const latest = folders.at(-1);
   if (latest === undefined) throw new StillError('ENOENT', `${guestFolder} holds no backup`);
   if (wanted === 'latest') return latest;
@@ -19,7 +19,8 @@ export async function backupNamed(guestFolder: string, wanted: string): Promise<
   throw new StillError('ENOENT', `${guestFolder} holds no backup ${wanted}; the latest is ${latest}`);
 }
 
-async function foldersOf(guestFolder: string): Promise<string[]> {
+/** The names of a guest's backups, oldest first. ENOENT: the store has no such guest. */
+export async function backupsOf(guestFolder: string): Promise<string[]> {
   try {
     return await backupFolders(guestFolder);
   } catch (error) {

@@ -200,7 +200,7 @@ class DirectoryStore implements BackupStore {
 }
 
 /** `lost+found` is made by mkfs, what begins with `.` by stores and tools for themselves. */
-function isGuestName(name: Name): boolean {
+export function isGuestName(name: Name): boolean {
   return !name.startsWith('.') && name !== 'lost+found';
 }
 
