@@ -10,6 +10,12 @@ import { diskArguments, type MachineDisk, modulesOfBus } from './machine-disk.js
 
 export interface MachineOptions {
   readonly disks?: readonly MachineDisk[];
+  /** A command that gets QEMU's whole command line, adds disks to it, and runs it. */
+  readonly launcher?: {
+    readonly command: readonly string[];
+    /** The ids of the disks that it adds, all of them virtio-blk. */
+    readonly disks: readonly string[];
+  };
   /** Whether a guest agent runs in it. Default: it does. */
   readonly agent?: boolean;
   readonly memoryMebibytes?: number;
@@ -68,14 +74,25 @@ export class Machine {
   ) {
     this.qmpPath = join(folder, 'qmp.sock');
     this.agentPath = join(folder, 'agent.sock');
-    const { disks = [], agent = true, memoryMebibytes = 192, running = true, qemuArguments = [] } = options;
+    const {
+      disks = [],
+      agent = true,
+      memoryMebibytes = 192,
+      running = true,
+      qemuArguments = [],
+      launcher,
+    } = options;
     this.#hasAgent = agent;
-    const buses = new Set(disks.flatMap(({ bus = 'virtio-blk' }) => modulesOfBus[bus]));
+    const buses = new Set(
+      [...disks, ...(launcher?.disks.map(() => ({})) ?? [])].flatMap(
+        ({ bus = 'virtio-blk' }: Pick<MachineDisk, 'bus'>) => modulesOfBus[bus],
+      ),
+    );
     const modules = [...buses, ...(options.additions?.modules ?? [])];
     // The kernel gives what it does not know itself to init, as environment variables.
     const environment = [
       `modules=${['virtio_pci', 'virtio_console', ...modules].join()}`,
-      `disks=${disks.map(({ id }) => id).join()}`,
+      `disks=${[...disks.map(({ id }) => id), ...(launcher?.disks ?? [])].join()}`,
       ...(agent ? ['agent=yes'] : []),
     ];
     const agentArguments = [
@@ -83,7 +100,9 @@ export class Machine {
       ...['-device', 'virtserialport,id=agent,chardev=agent,name=org.qemu.guest_agent.0'],
     ];
     const args = [
-      ...['--pdeathsig=KILL', 'qemu-system-x86_64'],
+      '--pdeathsig=KILL',
+      ...(launcher ? [...launcher.command, 'setpriv', '--pdeathsig=KILL'] : []),
+      'qemu-system-x86_64',
       ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
       ...[
         '-machine',
