@@ -1,10 +1,15 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { ConfigError } from '../config/file.js';
+import { mountPath, mountPathRule } from '../config/mount-path.js';
 import { plainName, plainNameRule } from '../config/plain-name.js';
 import { type LogLevel, logLevels } from '../config/schema.js';
 import { type Settings, settingsFrom } from '../config/settings.js';
+import { messageOf } from '../errors.js';
 import { openLog } from '../log.js';
 import { type GuestResult, runBackupJob } from '../provider/backup/backup-job.js';
+import { type ContainerForm, containerForms, fileOfForm } from '../provider/container/container-archive.js';
+import { ExcludePattern } from '../provider/container/exclude-pattern.js';
+import type { ContainerWish } from '../provider/container/store-container.js';
 import { type HookCommands, hookPhases } from '../provider/job/hooks.js';
 import { columns } from './columns.js';
 import { CommandError, ExitCode } from './exit-code.js';
@@ -30,6 +35,9 @@ interface BackupFlags {
   readonly chain?: string;
   readonly full?: boolean;
   readonly disk?: readonly string[];
+  readonly archive?: ContainerForm;
+  readonly exclude?: readonly ExcludePattern[];
+  readonly excludeMount?: readonly string[];
   readonly bwlimit?: number;
   readonly jobs: number;
   readonly hook?: readonly string[];
@@ -46,6 +54,9 @@ A chain is a series of increments. Without --chain it is called as the store is,
 guest has lost track of what has changed (it was off, a disk grew a new bitmap, its hypervisor keeps none), the disk is read once and
 compared with the backup before: the store holds increments all the same.
 
+A container is stored as a tar archive (GNU's, with zstd), or by --archive as ${containerForms.slice(1).join(', ')}, always as a whole. --exclude takes
+patterns as rsync has them: /var/cache/* from the root on, *.o and core anywhere, tmp/ folders alone, ** across folders.
+
 Hooks are commands for the shell, before and after: ${hookPhases.join(', ')}. They find STILLFS_PHASE,
 STILLFS_GUESTS, STILLFS_GUEST, STILLFS_STORE, STILLFS_STORE_PATH, STILLFS_MOUNT, STILLFS_CHAIN, STILLFS_BACKUP, STILLFS_BACKUP_PATH,
 STILLFS_ERROR in their environment. When job-start or backup-start fails, nothing is backed up.
@@ -56,6 +67,7 @@ Examples:
   stillfs backup 100 101 --store /var/backups
   stillfs backup 100 --store nightly --chain nightly --bwlimit 80M --wait 600
   stillfs backup 100 --store /media/disk --full
+  stillfs backup 201 --store nightly --exclude '/var/cache/apt/archives/*.deb' --exclude-mount /srv/media
   stillfs backup 100 --store nightly --hook 'backup-end=logger "$STILLFS_GUEST is in $STILLFS_BACKUP_PATH"'`;
 
 /** `stillfs backup`: snapshots of a mount, stored for good. */
@@ -76,6 +88,20 @@ export function backupCommand(invocation: Invocation): Command {
         '--disk <name>',
         'only this disk; may be repeated. The others are compared as a whole when they are next stored',
       ).argParser(collected),
+    )
+    .addOption(
+      new Option('--archive <form>', 'how containers are stored (default: tar.zst)').choices(containerForms),
+    )
+    .addOption(
+      new Option('--exclude <pattern>', 'files of containers that are left out; may be repeated').argParser(
+        excludePatterns,
+      ),
+    )
+    .addOption(
+      new Option(
+        '--exclude-mount <path>',
+        'where other storage is mounted in a container: its folder is kept empty; may be repeated',
+      ).argParser(mountPaths),
     )
     .addOption(
       new Option('--bwlimit <rate>', 'bytes that are read a second, with K, M or G: 80M').argParser(rate),
@@ -119,6 +145,7 @@ async function backup(ids: readonly string[], flags: BackupFlags, invocation: In
       store,
       chain: flags.full ? null : (flags.chain ?? store.name),
       ...(flags.disk && { disks: [...new Set(flags.disk)] }),
+      container: containerWish(settings, flags),
       atOnce: flags.jobs,
       ...(flags.bwlimit !== undefined && { bytesPerSecond: flags.bwlimit }),
       waitSeconds: flags.wait,
@@ -135,6 +162,29 @@ async function backup(ids: readonly string[], flags: BackupFlags, invocation: In
     report.close();
     stop.release();
   }
+}
+
+/** What the configuration says of containers, and the command line beside it. */
+function containerWish({ backup: configured }: Settings, flags: BackupFlags): ContainerWish {
+  return {
+    form: flags.archive ?? configured.archive ?? 'tar.zst',
+    exclude: [...configured.exclude.map((text) => ExcludePattern.parse(text)), ...(flags.exclude ?? [])],
+    excludeMounts: [...new Set([...configured.excludeMounts, ...(flags.excludeMount ?? [])])],
+  };
+}
+
+function excludePatterns(text: string, previous: readonly ExcludePattern[] = []): ExcludePattern[] {
+  try {
+    return [...previous, ExcludePattern.parse(text)];
+  } catch (error) {
+    throw new InvalidArgumentError(messageOf(error));
+  }
+}
+
+function mountPaths(text: string, previous: readonly string[] = []): string[] {
+  const path = mountPath.safeParse(text);
+  if (path.success) return [...previous, path.data];
+  throw new InvalidArgumentError(mountPathRule);
 }
 
 function hooksOf({ backup: { hooks } }: Settings, said: readonly string[]): HookCommands {
@@ -160,10 +210,15 @@ function summary(results: readonly GuestResult[]): string {
   const rows = results.map(({ guest, backup: folder, description, seconds, error }) => {
     if (error !== undefined) return [guest, 'failed', '-', '-', secondsText(seconds), error];
     const disks = Object.values(description?.disks ?? {});
-    const how = [...new Set(disks.map(({ mode }) => mode ?? '-'))].join(', ') || '-';
+    const how = [...new Set(disks.map(({ mode }) => mode ?? '-'))].join(', ') || formOf(description);
     return [guest, folder ?? '-', how, bytesText(storedBytes(description)), secondsText(seconds), ''];
   });
   return columns([['GUEST', 'BACKUP', 'MODE', 'STORED', 'TOOK', ''], ...rows]);
+}
+
+/** How a container is stored, as `--archive` has it. */
+function formOf(description: GuestResult['description']): string {
+  return containerForms.find((form) => fileOfForm[form] === description?.archive?.file) ?? '-';
 }
 
 function exitCodeFor(results: readonly GuestResult[]): ExitCode {

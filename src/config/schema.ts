@@ -1,7 +1,11 @@
 import { z } from 'zod';
+import { messageOf } from '../errors.js';
+import { containerForms } from '../provider/container/container-archive.js';
+import { ExcludePattern } from '../provider/container/exclude-pattern.js';
 import { hookPhases } from '../provider/job/hooks.js';
 import { guestSchema, guestSchemaOf } from './guest-schema.js';
 import { idRange } from './id-range.js';
+import { mountPath } from './mount-path.js';
 import { plainName, plainNameRule } from './plain-name.js';
 import { size } from './size.js';
 
@@ -15,6 +19,15 @@ export const transports = ['kernel', 'fuse-native'] as const;
 export type TransportName = (typeof transports)[number];
 
 const path = z.string().min(1);
+
+/** Taken apart again where it is used: what the configuration holds is text. */
+const excludePattern = z.string().superRefine((text, context) => {
+  try {
+    ExcludePattern.parse(text);
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: messageOf(error) });
+  }
+});
 
 const store = z.strictObject({
   path,
@@ -38,7 +51,13 @@ export const fileSchema = z.strictObject({
     })
     .optional(),
   backup: z
-    .strictObject({ hooks: z.partialRecord(z.enum(hookPhases), z.string().min(1)).optional() })
+    .strictObject({
+      hooks: z.partialRecord(z.enum(hookPhases), z.string().min(1)).optional(),
+      /** Of containers. */
+      archive: z.enum(containerForms).optional(),
+      exclude: z.array(excludePattern).optional(),
+      excludeMounts: z.array(mountPath).optional(),
+    })
     .optional(),
   log: z.strictObject({ level: z.enum(logLevels).optional() }).optional(),
 });

@@ -3,6 +3,7 @@ import { access } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { hasCode } from '../errors.js';
+import type { ContainerForm } from '../provider/container/container-archive.js';
 import type { HookCommands } from '../provider/job/hooks.js';
 import { ConfigError, readConfigFile } from './file.js';
 import { type GuestSettings, guestsOf, guestsSaid } from './guest-settings.js';
@@ -56,7 +57,13 @@ export interface Settings {
   readonly openToOthers: boolean;
   readonly readOnly: boolean;
   readonly logLevel: LogLevel;
-  readonly backup: { readonly hooks: HookCommands };
+  readonly backup: {
+    readonly hooks: HookCommands;
+    /** Of containers: the form, if it is said, and what is left out. */
+    readonly archive?: ContainerForm;
+    readonly exclude: readonly string[];
+    readonly excludeMounts: readonly string[];
+  };
 }
 
 /** What was said on the command line. What is left out was not said. */
@@ -108,7 +115,12 @@ export async function settingsFrom(said: Said): Promise<Settings> {
     openToOthers: said.openToOthers ?? config.mount?.openToOthers ?? false,
     readOnly: said.readOnly ?? config.mount?.readOnly ?? guests.length === 0,
     logLevel: said.logLevel ?? config.log?.level ?? 'info',
-    backup: { hooks: config.backup?.hooks ?? {} },
+    backup: {
+      hooks: config.backup?.hooks ?? {},
+      ...(config.backup?.archive && { archive: config.backup.archive }),
+      exclude: config.backup?.exclude ?? [],
+      excludeMounts: config.backup?.excludeMounts ?? [],
+    },
   };
 }
 

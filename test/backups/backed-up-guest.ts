@@ -10,6 +10,16 @@ type Options = { reject: false; stdin: 'ignore'; env: Readonly<Record<string, st
 /** A backup that is under way. */
 export type Child = ResultPromise<Options>;
 
+/** Starts a program whose end, a failure too, is for the caller to look at. */
+export function startQuietly(
+  program: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>>,
+): Child {
+  const quiet: Options = { reject: false, stdin: 'ignore', env };
+  return execa(program, args, quiet);
+}
+
 /** A command that is under way. */
 interface Telling {
   readonly stdout: NodeJS.ReadableStream;
@@ -70,8 +80,8 @@ export class BackedUpGuest {
 
   /** Starts a backup that tells its events (`--json`). */
   start(options: readonly string[], env: Readonly<Record<string, string>> = {}): Child {
-    const quiet: Options = { reject: false, stdin: 'ignore', env: { TMPDIR: this.temporary, ...env } };
-    return execa(process.execPath, [command, ...this.arguments('--json', ...options)], quiet);
+    const args = [command, ...this.arguments('--json', ...options)];
+    return startQuietly(process.execPath, args, { TMPDIR: this.temporary, ...env });
   }
 
   /** Backs up, keeps what the guest says of its disks at that moment, and gives the backup's folder. */

@@ -2,7 +2,8 @@ import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type GuestTree, guestTrees } from '../corpus/guest-trees.js';
-import { compareTrees, type Difference } from '../tree-comparison/compare-trees.js';
+import { compareTrees } from '../tree-comparison/compare-trees.js';
+import { isUnheldBySquashfs, isUnheldByTar } from '../tree-comparison/unheld.js';
 import { MountedStore, output } from './mounted-store.js';
 
 const full = process.env.STILLFS_FULL !== undefined;
@@ -159,22 +160,6 @@ describe('a container that is kept in an archive', () => {
 
 function fail(): never {
   throw new Error('every tree has a posix archive');
-}
-
-/** GNU tar keeps no sockets, no second names of fifos, and no hole that is shorter than its blocks. */
-const isUnheldByTar = ({ path, aspect }: Difference): boolean =>
-  (aspect === 'presence' && path === 'nodes/socket') ||
-  (aspect === 'links' && path.startsWith('nodes/fifo')) ||
-  (aspect === 'holes' && path === 'holes/a-byte-of-hole');
-
-/** squashfs 4 keeps whole unsigned seconds, and no POSIX ACLs. */
-function isUnheldBySquashfs({ aspect, expected, actual }: Difference): boolean {
-  if (aspect === 'modified') {
-    const [before, after] = [BigInt(expected), BigInt(actual)];
-    const second = 1_000_000_000n;
-    return after === before - (before % second) || before < 0n || before / second > 0xffff_ffffn;
-  }
-  return aspect === 'xattrs' && /posix_acl/.test(expected) && actual.endsWith(': none');
 }
 
 /** Runs a program that may leave something out, and gives what it complains of, line by line. */

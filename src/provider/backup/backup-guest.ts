@@ -2,23 +2,25 @@ import { copyFile, mkdir, open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { StoreFolder } from '../../disks/store-folder.js';
 import { syncFolder } from '../../durable-file.js';
-import { hasCode, messageOf, StillError } from '../../errors.js';
+import { hasCode, messageOf } from '../../errors.js';
 import {
   type BackupDescription,
   backupDescriptionText,
   backupJson,
 } from '../../stores/directory/backup-json.js';
+import { type ContainerWish, storeContainer } from '../container/store-container.js';
 import { storeDisks } from '../disks/store-disks.js';
 import type { Bandwidth } from '../job/bandwidth.js';
 import type { HookFacts, Hooks } from '../job/hooks.js';
 import { KeptNarration, type Narration } from '../job/narration.js';
 import type { PartProgress } from '../job/part-progress.js';
 import { lockGuest } from '../lock/guest-lock.js';
+import { guestType } from '../mounted/mounted-guest.js';
 import { isGone, MountedSnapshot } from '../mounted/mounted-snapshot.js';
 import { freeFolderName } from '../stored/stored-backups.js';
 import { sumFile } from '../sums/sum-file.js';
 import { clearUnfinished, UnfinishedBackup } from '../unfinished/unfinished-backup.js';
-import type { BackupWork, StoreContent } from './backup-work.js';
+import type { BackupWork } from './backup-work.js';
 
 /** A backup of one guest, as it is wanted. */
 export interface GuestBackup {
@@ -31,6 +33,8 @@ export interface GuestBackup {
   readonly chain: string | null;
   /** The names of the disks that are wanted; undefined: all. */
   readonly disks?: readonly string[];
+  /** How it is stored if it is a container. */
+  readonly container: ContainerWish;
   /** How long to wait for the guest's lock, and for another snapshot of it to end. */
   readonly waitSeconds: number;
   readonly bandwidth: Bandwidth;
@@ -51,13 +55,6 @@ export interface StoredBackup {
 
 /** The guest's own files that are kept beside its disks. */
 const guestFiles = ['guest.conf', 'firewall.conf'];
-
-const contentOf: Readonly<Record<'qemu' | 'lxc', StoreContent>> = {
-  qemu: storeDisks,
-  lxc: async ({ guest }) => {
-    throw new StillError('EOPNOTSUPP', `guest ${guest} is a container; containers are not backed up yet`);
-  },
-};
 
 /**
  * Backs one guest up. When it is back the backup is stored for good, and the chain goes on from it. After a failure or an abort
@@ -112,7 +109,9 @@ async function makeBackup(
   guestFolder: string,
   signal: AbortSignal,
 ): Promise<StoredBackup> {
-  const { guest, mount, chain, waitSeconds } = wish;
+  const { guest, mount, waitSeconds } = wish;
+  // A container has no chains: each of its backups is whole.
+  const chain = (await guestType(mount, guest)) === 'lxc' ? null : wish.chain;
   const log = new KeptNarration(wish.log);
   // Told by its time, for people, and by what is random of it, for the trace.
   const nameOf = (random: string): string =>
@@ -157,7 +156,10 @@ async function store(
     progress,
   };
   const { facts } = snapshot;
-  const content = await contentOf[facts.type](work, signal);
+  const content =
+    facts.type === 'lxc'
+      ? await storeContainer(wish.container, work, signal)
+      : await storeDisks(work, signal);
   for (const file of guestFiles)
     if (await copyIfThere(snapshot.path(file), join(folder, file))) await sumFile(join(folder, file), signal);
   const parents = Object.values(content.disks ?? {}).map((disk) => disk.parent ?? null);
@@ -167,7 +169,7 @@ async function store(
     guest,
     type: facts.type,
     time: facts.time.replace(/\.\d+Z$/, 'Z'),
-    chain,
+    chain: facts.chain,
     snapshot: facts.id,
     parent: parents.find((parent) => parent !== null) ?? null,
     ...content,

@@ -1,6 +1,7 @@
 import type { StoreFolder } from '../../disks/store-folder.js';
 import { hasCode, messageOf } from '../../errors.js';
 import type { BackupDescription } from '../../stores/directory/backup-json.js';
+import type { ContainerWish } from '../container/store-container.js';
 import { Bandwidth } from '../job/bandwidth.js';
 import { type HookCommands, type HookFacts, Hooks } from '../job/hooks.js';
 import type { Narration } from '../job/narration.js';
@@ -15,6 +16,8 @@ export interface BackupJob {
   /** Null: full backups, which touch no chain. */
   readonly chain: string | null;
   readonly disks?: readonly string[];
+  /** How containers are stored. */
+  readonly container: ContainerWish;
   /** How many guests are backed up at a time. */
   readonly atOnce: number;
   readonly bytesPerSecond?: number;
@@ -108,6 +111,7 @@ async function backUpAll(
         storeName: job.store.name,
         chain: job.chain,
         ...(job.disks && { disks: job.disks }),
+        container: job.container,
         waitSeconds: job.waitSeconds,
         bandwidth,
         hooks,

@@ -16,7 +16,7 @@ export interface BackupWork {
   readonly disks: readonly string[] | undefined;
   /** What is written here becomes the backup. */
   readonly folder: string;
-  /** A private folder for sockets, with a short path. */
+  /** A private folder, with a short path, for sockets and what is passed to programs. */
   readonly sockets: string;
   readonly bandwidth: Bandwidth;
   readonly log: Narration;
@@ -25,6 +25,3 @@ export interface BackupWork {
 
 /** What a guest's kind adds to `backup.json`. */
 export type StoredContent = Pick<BackupDescription, 'disks' | 'archive'> & Record<string, unknown>;
-
-/** Writes what a guest consists of into the backup's folder, durably but for the folder's own names. */
-export type StoreContent = (work: BackupWork, signal: AbortSignal) => Promise<StoredContent>;

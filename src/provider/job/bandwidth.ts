@@ -8,6 +8,10 @@ export class Bandwidth {
   /** Undefined: no limit. */
   constructor(private readonly bytesPerSecond: number | undefined) {}
 
+  get isLimited(): boolean {
+    return this.bytesPerSecond !== undefined;
+  }
+
   /** Waits until so many bytes may be read. */
   async admit(bytes: number, signal: AbortSignal): Promise<void> {
     if (this.bytesPerSecond === undefined) return;

@@ -32,6 +32,10 @@ const shape = z.looseObject({
       }),
     )
     .default([]),
+  /** Of a container: the file systems that it shows, its root first. */
+  mountPoints: z.array(z.looseObject({ path: z.string().startsWith('/') })).default([]),
+  /** Of a container that was taken without a snapshot: why it has no instant. */
+  live: z.string().optional(),
   omitted: z
     .array(z.looseObject({ name: z.string().optional(), path: z.string().optional(), reason: z.string() }))
     .default([]),

@@ -8,6 +8,7 @@ import { messageOf } from '../../errors.js';
 import type { Narration } from '../job/narration.js';
 import { isGone, readFacts, snapshotsFolder } from '../mounted/mounted-snapshot.js';
 import { newestFirst } from '../stored/stored-backups.js';
+import { removeTree } from './remove-tree.js';
 
 const folderPattern = /^\.backup-[0-9a-f]{12}$/;
 const tracePattern = /^(\.backup-[0-9a-f]{12})\.trace(?:\.new)?$/;
@@ -67,7 +68,7 @@ export class UnfinishedBackup {
 
   /** Removes all that was written. */
   async remove(): Promise<void> {
-    await rm(this.folder, { recursive: true, force: true });
+    await removeTree(this.folder);
     await rm(this.sockets, { recursive: true, force: true });
   }
 
@@ -92,13 +93,13 @@ export async function clearUnfinished(guestFolder: string, log: Narration): Prom
       if (!(await endLeftSnapshot(guestFolder, trace.data, log))) continue;
       await removeSockets(trace.data.sockets);
     }
-    await removeTree(guestFolder, folder, log);
+    await removeLeft(guestFolder, folder, log);
     await removeDurably(join(guestFolder, name));
   }
   for (const name of await readdir(guestFolder)) {
     if (!folderPattern.test(name)) continue;
     // A folder without a trace is removed; with one, its snapshot could not be ended yet, and it is no longer of use either.
-    await removeTree(guestFolder, name, log);
+    await removeLeft(guestFolder, name, log);
   }
 }
 
@@ -107,9 +108,9 @@ async function removeSockets(sockets: string): Promise<void> {
   if (/\/stillfs-backup-[0-9a-f]{12}$/.test(sockets)) await rm(sockets, { recursive: true, force: true });
 }
 
-async function removeTree(guestFolder: string, name: string, log: Narration): Promise<void> {
+async function removeLeft(guestFolder: string, name: string, log: Narration): Promise<void> {
   const path = join(guestFolder, name);
-  await rm(path, { recursive: true, force: true });
+  await removeTree(path);
   await syncFolder(guestFolder);
   log.info({ folder: path }, 'removed what an interrupted backup had left');
 }

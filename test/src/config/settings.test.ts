@@ -29,7 +29,7 @@ describe('settings', () => {
       openToOthers: false,
       readOnly: true,
       logLevel: 'info',
-      backup: { hooks: {} },
+      backup: { hooks: {}, exclude: [], excludeMounts: [] },
     });
   });
 
