@@ -54,7 +54,7 @@ export class BackedUpContainer {
   async backup(
     ...options: string[]
   ): Promise<{ folder: string; said: string; described: DescribedContainer }> {
-    const before = await this.backups();
+    const before = await this.published();
     const { exitCode, stdout, stderr } = await this.run(...options);
     if (exitCode !== 0) throw new Error(`exit code ${exitCode}: ${stdout}${stderr}`);
     const [made, ...others] = (await this.backups()).filter((name) => !before.includes(name));
@@ -69,17 +69,21 @@ export class BackedUpContainer {
     return (await readdir(this.store)).includes('201') ? storedBackups(this.guestFolder) : [];
   }
 
-  /** What backups have left: snapshots, open or dropped, what was passed to programs, unfinished folders, programs that run. */
+  /** The same, whatever else a killed provider has left beside them. */
+  async published(): Promise<string[]> {
+    if (!(await readdir(this.store)).includes('201')) return [];
+    return (await readdir(this.guestFolder)).filter((name) => !name.startsWith('.')).sort();
+  }
+
+  /** What backups have left: snapshots, open or dropped, what was passed to programs, unfinished folders. */
   async left(): Promise<string[]> {
     const names = (await readdir(this.store)).includes('201') ? await readdir(this.guestFolder) : [];
     const unfinished = names.filter((name) => name.startsWith('.') && name !== '.lock');
-    const programs = await output('sh', '-c', `pgrep -af "${this.container.mountpoint}/guests/201/" || true`);
     return [
       ...(await readdir(this.container.path())),
       ...(await this.container.left()),
       ...(await readdir(this.temporary)),
       ...unfinished,
-      ...programs.split('\n').filter((line) => /\d+ (tar|mksquashfs) /.test(line)),
     ];
   }
 

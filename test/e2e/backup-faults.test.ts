@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { BackedUpGuest, heard } from '../backups/backed-up-guest.js';
+import { childrenOf } from '../backups/children.js';
 import { described } from '../backups/stored-backup.js';
 import { writeMarked } from '../machine/known-writes.js';
 import { output } from './served-mount.js';
@@ -202,9 +203,3 @@ describe('a backup that does not come to its end', () => {
     expect(await backedUp.wrong()).toEqual([]);
   });
 });
-
-/** The processes that a process has started. */
-async function childrenOf(pid: number): Promise<number[]> {
-  const text = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '');
-  return text.split(' ').filter(Boolean).map(Number);
-}

@@ -65,12 +65,18 @@ async function packThrough(
   } catch (error) {
     signal.throwIfAborted();
     // It took no more: why, is for it to say.
-    if (hasCode(error, 'EPIPE')) throw failureOf(program.name, await program.ended);
+    if (isBroken(error)) throw failureOf(program.name, await program.ended);
     throw error;
   } finally {
     program.kill();
     await program.ended;
   }
+}
+
+/** Whether a pipe broke, or was closed before all was written. */
+function isBroken(error: unknown): boolean {
+  const isClosed = error instanceof Error && 'code' in error && error.code === 'ERR_STREAM_PREMATURE_CLOSE';
+  return isClosed || hasCode(error, 'EPIPE');
 }
 
 type Sink = Writable | ((pieces: AsyncIterable<Buffer>) => Promise<void>);
