@@ -34,6 +34,8 @@ const entriesAtOnce = 512;
 const mostIdleTrees = 16;
 const mostIdleFiles = 64;
 const idleMilliseconds = 60_000;
+/** When a mount has been there for so long, the first look into a disk finds a worker waiting. */
+const settledMilliseconds = 500;
 
 /** The tree that makes up the mount. Whoever opened the stores and guests closes them: guests before the tree, stores after it. */
 export function openLayout(options: LayoutOptions): Tree {
@@ -48,6 +50,7 @@ class Layout implements Tree {
   readonly #changes = new Changes(() => this.#table);
   readonly #storeWatch: StoreWatch;
   readonly #stopWatching: ReadonlyArray<() => void>;
+  readonly #settled: NodeJS.Timeout;
 
   constructor({ stores, guests = [], log, openToOthers = false }: LayoutOptions) {
     const closeFailed = (error: unknown): void => log.warn({ error }, 'something was not closed properly');
@@ -70,6 +73,7 @@ class Layout implements Tree {
     this.#table = new NodeTable(root);
     this.#storeWatch = new StoreWatch(stores, this.#table, changes, log);
     this.#stopWatching = guestFolders.map((folder) => folder.watch());
+    this.#settled = setTimeout(() => this.#context.inspections.prepare(), settledMilliseconds).unref();
   }
 
   async lookup(inode: Inode, name: Name, signal: AbortSignal): Promise<Found> {
@@ -206,6 +210,7 @@ class Layout implements Tree {
   }
 
   async close(): Promise<void> {
+    clearTimeout(this.#settled);
     this.#storeWatch.close();
     for (const stop of this.#stopWatching) stop();
     this.#changes.close();
