@@ -36,6 +36,8 @@ export class CachedReads {
   readonly #bounds: CacheBounds;
   readonly #pages: LRUCache<number, Buffer>;
   readonly #underWay = new Map<number, Load>();
+  /** What several pages at once are read into, as long as nothing is: fresh memory each time costs more than the copy out of it. */
+  #spare: Buffer | undefined;
   /** How many pages the last reads ahead brought, by the page that would go on from there. */
   readonly #runs = new LRUCache<number, number>({ max: 64 });
 
@@ -82,6 +84,7 @@ export class CachedReads {
   }
 
   clear(): void {
+    this.#spare = undefined;
     this.#pages.clear();
     this.#runs.clear();
   }
@@ -119,16 +122,27 @@ export class CachedReads {
   }
 
   async #read(first: number, count: number, signal: AbortSignal): Promise<readonly Buffer[]> {
-    const { pageBytes } = this.#bounds;
+    const { pageBytes, mostPagesAhead } = this.#bounds;
     const start = first * pageBytes;
-    const bytes = Buffer.allocUnsafeSlow(Math.min(count * pageBytes, this.size - start));
+    const length = Math.min(count * pageBytes, this.size - start);
+    if (count === 1) {
+      const page = Buffer.allocUnsafeSlow(length);
+      await this.#disk.read(start, page, signal);
+      this.#pages.set(first, page);
+      return [page];
+    }
+    const spare = this.#spare ?? Buffer.allocUnsafeSlow(mostPagesAhead * pageBytes);
+    const bytes = spare.subarray(0, length);
+    // After a failure the disk may still write to it: it is not used again then.
+    this.#spare = undefined;
     await this.#disk.read(start, bytes, signal);
-    return Array.from({ length: count }, (_, index) => {
-      const part = bytes.subarray(index * pageBytes, (index + 1) * pageBytes);
+    const pages = Array.from({ length: count }, (_, index) => {
       // A page that stays must not keep its neighbours.
-      const page = count === 1 ? part : Buffer.from(part);
+      const page = Buffer.from(bytes.subarray(index * pageBytes, (index + 1) * pageBytes));
       this.#pages.set(first + index, page);
       return page;
     });
+    this.#spare = spare;
+    return pages;
   }
 }

@@ -56,7 +56,7 @@ export class FileSystemTree implements Tree {
   }
 
   async attributes(inode: Inode, signal: AbortSignal): Promise<Attributes> {
-    return (await this.#node(inode, signal)).attributes;
+    return attributesOf(await this.#node(inode, signal));
   }
 
   async list(folder: Inode, after: bigint, signal: AbortSignal): Promise<readonly Entry[]> {
@@ -180,7 +180,7 @@ export class FileSystemTree implements Tree {
       }
       this.#parents.set(inode, folder);
     }
-    return node.attributes;
+    return attributesOf(node);
   }
 
   /** The node that an entry leads to. EIO: it leads nowhere. */
@@ -220,4 +220,9 @@ export class FileSystemTree implements Tree {
       throw error;
     }
   }
+}
+
+/** What stat(2) tells of a file, and whether there is nothing more to ask for. */
+function attributesOf({ attributes, xattrs }: FileNode): Attributes {
+  return xattrs ? attributes : { ...attributes, bare: true };
 }

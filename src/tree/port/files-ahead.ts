@@ -16,20 +16,6 @@ const mostBytes = 16 * 1024 * 1024;
 /** About what a piece costs beside its bytes. */
 const overheadBytes = 1024;
 
-export function packFiles(files: ReadonlyArray<readonly [Inode, Uint8Array]>): PackedFiles {
-  const ends: number[] = [];
-  let end = 0;
-  for (const [, content] of files) {
-    end += content.length;
-    ends.push(end);
-  }
-  const memory = new ArrayBuffer(end);
-  for (const [at, [, content]] of files.entries()) {
-    new Uint8Array(memory).set(content, (ends[at] ?? 0) - content.length);
-  }
-  return { inodes: files.map(([inode]) => inode), ends, memory };
-}
-
 export function parseFiles(from: Fields): PackedFiles {
   const inodes = items(from.inodes, 'inodes').map((inode) => sixtyFourBits(inode, 'inode'));
   const ends = items(from.ends, 'ends').map((end) => whole(end, 'end'));

@@ -4,7 +4,6 @@ import { StillError } from '../../errors.js';
 import { failureOf } from '../../port/failure.js';
 import type { Inode } from '../attributes.js';
 import type { Opened, Tree } from '../tree.js';
-import { packFiles } from './files-ahead.js';
 import { optionalOperations, type Request, type ToClient, type ToServer } from './messages.js';
 import { packEntries } from './packed-entries.js';
 import { parseToServer } from './parse.js';
@@ -72,6 +71,13 @@ const enoughBytesAhead = 64 * 1024;
 
 /** A listing's pieces are joined until they have so many entries. */
 const enoughEntries = 256;
+
+/** A file that is open, and will be sent before anybody asks for it. */
+interface OpenedAhead {
+  readonly inode: Inode;
+  readonly handle: number;
+  readonly size: number;
+}
 
 /** An answer that tells of inodes, as long as it is not known to have arrived. */
 interface Telling {
@@ -252,12 +258,9 @@ class ServedTree {
     inode: Inode,
     signal: AbortSignal,
   ): Promise<Uint8Array<ArrayBuffer> | undefined> {
-    // A tree that tells of changes may tell of one in this file.
-    if (opened.cache !== 'keep' || this.#tree.watch) return undefined;
     try {
-      const { size, allocated } = await this.#tree.attributes(inode, signal);
-      const hasHoles = allocated < size;
-      if (size > mostWhole || hasHoles) return undefined;
+      const size = await this.#wholeSize(opened, inode, signal);
+      if (size === undefined) return undefined;
       const content = new Uint8Array(new ArrayBuffer(size));
       if ((await this.#tree.read(opened.handle, 0, content, signal)) < size) return undefined;
       await this.#tree.release(opened.handle);
@@ -272,38 +275,75 @@ class ServedTree {
     }
   }
 
+  /** The size of a file that goes over as a whole. */
+  async #wholeSize({ cache }: Opened, inode: Inode, signal: AbortSignal): Promise<number | undefined> {
+    // A tree that tells of changes may tell of one in this file.
+    if (cache !== 'keep' || this.#tree.watch) return undefined;
+    const { size, allocated } = await this.#tree.attributes(inode, signal);
+    const hasHoles = allocated < size;
+    return size > mostWhole || hasHoles ? undefined : size;
+  }
+
   /** Sends files that nobody has asked for yet, one after the other: whoever asks for something meanwhile is answered. */
   async #readAhead(inodes: readonly Inode[]): Promise<void> {
     const { signal } = this.#closing;
-    let files: Array<readonly [Inode, Uint8Array]> = [];
+    let opened: OpenedAhead[] = [];
     let bytes = 0;
-    const sendFiles = (): void => {
-      const packed = packFiles(files);
-      send(this.#port, { kind: 'ahead', files: packed }, [packed.memory]);
-      files = [];
-      bytes = 0;
-    };
     for (const inode of inodes) {
-      const content = await this.#contentOf(inode, signal);
-      if (signal.aborted) return;
-      if (!content) continue;
-      files.push([inode, content]);
-      bytes += content.length;
-      if (bytes >= enoughBytesAhead) sendFiles();
+      const file = await this.#openAhead(inode, signal);
+      if (file) {
+        opened.push(file);
+        bytes += file.size;
+      }
+      if (bytes < enoughBytesAhead && inode !== inodes.at(-1)) continue;
+      await this.#sendAhead(opened, bytes, signal);
+      opened = [];
+      bytes = 0;
     }
-    if (files.length > 0) sendFiles();
   }
 
-  async #contentOf(inode: Inode, signal: AbortSignal): Promise<Uint8Array | undefined> {
+  async #openAhead(inode: Inode, signal: AbortSignal): Promise<OpenedAhead | undefined> {
     try {
       const opened = await this.#tree.open(inode, 'read', signal);
-      const content = await this.#whole(opened, inode, signal);
-      if (!content) await this.#tree.release(opened.handle);
-      return content;
+      try {
+        const size = await this.#wholeSize(opened, inode, signal);
+        if (size !== undefined) return { inode, handle: opened.handle, size };
+      } catch {
+        // Who reads the file will be told.
+      }
+      await this.#tree.release(opened.handle);
     } catch {
       // Who opens the file will be told.
-      return undefined;
     }
+    return undefined;
+  }
+
+  /** Reads opened files one behind the other into memory that goes over, and closes them. */
+  async #sendAhead(opened: readonly OpenedAhead[], bytes: number, signal: AbortSignal): Promise<void> {
+    const memory = new ArrayBuffer(bytes);
+    const inodes: Inode[] = [];
+    const ends: number[] = [];
+    let end = 0;
+    let failed = false;
+    for (const { inode, handle, size } of opened) {
+      try {
+        // Behind a read that failed nothing is put: it may still write to its place.
+        if (
+          !failed &&
+          (await this.#tree.read(handle, 0, new Uint8Array(memory, end, size), signal)) === size
+        ) {
+          end += size;
+          inodes.push(inode);
+          ends.push(end);
+        } else failed = true;
+      } catch {
+        // Who opens the file will be told.
+        failed = true;
+      }
+      await this.#tree.release(handle).catch(() => undefined);
+    }
+    if (signal.aborted || inodes.length === 0) return;
+    send(this.#port, { kind: 'ahead', files: { inodes, ends, memory } }, [memory]);
   }
 
   #arrived(received: number): void {

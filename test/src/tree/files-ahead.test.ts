@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { StillError } from '../../../src/errors.js';
 import type { Name } from '../../../src/name.js';
 import type { Inode } from '../../../src/tree/attributes.js';
-import { packFiles, parseFiles } from '../../../src/tree/port/files-ahead.js';
+import { parseFiles } from '../../../src/tree/port/files-ahead.js';
 import { PortTrees } from '../../../src/tree/port/port-trees.js';
 import { serveTree } from '../../../src/tree/port/serve-tree.js';
 import type { Access, Opened, Tree } from '../../../src/tree/tree.js';
@@ -259,12 +259,10 @@ it('a file that is known to have no extended attributes is not asked for them', 
 });
 
 it('packed files are refused where they are not what they say', () => {
-  const { inodes, ends, memory } = packFiles([
-    [1n, Buffer.from('one')],
-    [2n, Buffer.alloc(0)],
-    [3n, Buffer.from('three')],
-  ]);
-  expect(ends).toEqual([3, 3, 8]);
+  const inodes = [1n, 2n, 3n];
+  const ends = [3, 3, 8];
+  const memory = new ArrayBuffer(8);
+  expect(parseFiles({ inodes, ends, memory })).toEqual({ inodes, ends, memory });
   for (const wrong of [
     [3, 3],
     [3, 2, 8],
