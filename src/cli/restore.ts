@@ -1,9 +1,11 @@
 import { resolve } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { ConfigError } from '../config/file.js';
+import { idMap, idMapSaid } from '../config/id-range.js';
 import { type LogLevel, logLevels } from '../config/schema.js';
 import { type Settings, settingsFrom } from '../config/settings.js';
 import { hasCode, messageOf } from '../errors.js';
+import type { IdMap } from '../id-map.js';
 import { openLog } from '../log.js';
 import { Bandwidth } from '../provider/job/bandwidth.js';
 import type { ImageFormat } from '../provider/restore/disks/guest-disk.js';
@@ -29,6 +31,7 @@ interface RestoreFlags {
   readonly to?: string;
   readonly disk?: readonly WantedDisk[];
   readonly format?: ImageFormat;
+  readonly idMap?: IdMap;
   readonly overwrite?: boolean;
   readonly ignoreDamage?: boolean;
   readonly bwlimit?: number;
@@ -44,6 +47,9 @@ Of a block device the first MiB is written last: a device that was not restored 
 
 Existing files, and devices that hold something, are refused without --overwrite. A device in use is always refused.
 
+DIR gets DISK.raw or DISK.qcow2 of each disk, a container's rootfs/, guest.conf, firewall.conf. A container's files have the owners that it sees;
+--id-map makes them those of an unprivileged container.
+
 TARGET is a block device, or a file: qcow2 where it ends with .qcow2, else raw. A raw file has holes where the disk has zeros.
 
 The exit code is 0 when all is restored, 1 when it failed, or when damage was ignored, 3 when the guest's backups, or the device, are in use.
@@ -51,12 +57,13 @@ The exit code is 0 when all is restored, 1 when it failed, or when damage was ig
 Examples:
   stillfs restore nightly:100 --to /srv/restored
   stillfs restore /var/backups:100/20241113T095719Z --disk vda=/dev/vg0/vm-100
+  stillfs restore nightly:201 --to /var/lib/lxc/web --id-map 0:100000:65536
   stillfs restore nightly:100/latest --disk vda=/images/vda.qcow2 --disk vdb=/images/vdb.raw`;
 
 /** `stillfs restore`: a backup of a store, given back whole. */
 export function restoreCommand(invocation: Invocation): Command {
   return new Command('restore')
-    .description('restore the disks and the configuration of a backup')
+    .description("restore a backup: disks, a container's files, the configuration")
     .argument(
       '<STORE:GUEST[/TIME]>',
       'the backup: of a store of the configuration, or a folder; the latest if no TIME is said',
@@ -72,6 +79,12 @@ export function restoreCommand(invocation: Invocation): Command {
         'raw',
         'qcow2',
       ]),
+    )
+    .addOption(
+      new Option(
+        '--id-map <inside:outside:count>',
+        "a container's ids: INSIDE becomes OUTSIDE; more with + between (default: as they are stored)",
+      ).argParser(idMapOf),
     )
     .option('--overwrite', 'replace files that are there, and what is on devices')
     .option('--ignore-damage', "restore what there is of a damaged backup; what can't be read becomes zeros")
@@ -105,13 +118,15 @@ async function restore(text: string, flags: RestoreFlags, invocation: Invocation
   const report = reportFor(flags, settings);
   const stop = stopSignals();
   try {
+    const { path, idMap: stored } = namedStore(store, settings);
     const wish: RestoreWish = {
-      store: namedStore(store, settings).path,
+      store: path,
       guest,
       time,
       ...(flags.to !== undefined && { folder: resolve(flags.to) }),
       ...(flags.disk && { disks: flags.disk }),
       ...(flags.format && { format: flags.format }),
+      ids: { target: flags.idMap, stored },
       overwrite: flags.overwrite ?? false,
       ignoreDamage: flags.ignoreDamage ?? false,
       waitSeconds: flags.wait,
@@ -157,4 +172,10 @@ function wantedDisk(text: string, before: readonly WantedDisk[] = []): readonly 
   if (before.some((each) => each.name === name))
     throw new InvalidArgumentError(`the disk ${name} is named twice`);
   return [...before, { name, ...(target !== undefined && { target: resolve(target) }) }];
+}
+
+function idMapOf(text: string): IdMap {
+  const parsed = idMap.safeParse(idMapSaid(text));
+  if (parsed.success) return parsed.data;
+  throw new InvalidArgumentError('expected INSIDE:OUTSIDE:COUNT: 0:100000:65536');
 }

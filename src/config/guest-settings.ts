@@ -3,6 +3,7 @@ import { type LxcGuestSettings, lxcDefaults, type SnapshotWay } from '../guests/
 import { type QemuGuestSettings, qemuDefaults } from '../guests/qemu/settings.js';
 import { ConfigError } from './file.js';
 import { type GuestConfig, guestSchema, guestSchemaOf } from './guest-schema.js';
+import { idMapSaid } from './id-range.js';
 import type { LxcGuestConfig } from './lxc-guest-schema.js';
 import { didYouMean } from './nearest.js';
 import type { QemuGuestConfig } from './qemu-guest-schema.js';
@@ -150,12 +151,4 @@ function disksSaid(value: string): string[] | Record<string, string> {
   const parts = value.split('+').map((part) => part.split(/:(.*)/s, 2));
   if (!parts.some(([, image]) => image !== undefined)) return parts.flatMap(([name]) => name ?? []);
   return Object.fromEntries(parts.map(([name = '', image = '']) => [name, image]));
-}
-
-/** `0:100000:65536`. */
-function idMapSaid(value: string): unknown[] {
-  return value.split('+').map((part) => {
-    const [inside, outside, count] = part.split(':').map(Number);
-    return { inside, outside, count };
-  });
 }

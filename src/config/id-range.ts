@@ -10,3 +10,13 @@ export const idRange = z.strictObject({
 });
 
 export type IdRange = z.infer<typeof idRange>;
+
+export const idMap = z.array(idRange).min(1);
+
+/** What `INSIDE:OUTSIDE:COUNT` stands for, and more of them with + between; not checked yet. */
+export function idMapSaid(text: string): unknown[] {
+  return text.split('+').map((part) => {
+    const [inside, outside, count] = part.split(':').map(Number);
+    return { inside, outside, count };
+  });
+}

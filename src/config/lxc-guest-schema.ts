@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { guestId, path, seconds } from './guest-values.js';
-import { idRange } from './id-range.js';
+import { idMap } from './id-range.js';
 
 const command = z.union([z.string().min(1), z.array(z.string()).min(1)], {
   error: 'expected a command: a line for the shell, or a list of a program and its arguments',
@@ -23,7 +23,7 @@ export const lxcGuestSchema = z
     take: command.optional(),
     drop: command.optional(),
     ids: z.enum(['container', 'host']).optional(),
-    idMap: z.array(idRange).min(1).optional(),
+    idMap: idMap.optional(),
     takeTimeout: seconds.optional(),
     freezeTimeout: seconds.optional(),
     maxAge: seconds.optional(),

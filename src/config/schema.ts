@@ -4,7 +4,7 @@ import { containerForms } from '../provider/container/container-archive.js';
 import { ExcludePattern } from '../provider/container/exclude-pattern.js';
 import { hookPhases } from '../provider/job/hooks.js';
 import { guestSchema, guestSchemaOf } from './guest-schema.js';
-import { idRange } from './id-range.js';
+import { idMap } from './id-range.js';
 import { mountPath } from './mount-path.js';
 import { plainName, plainNameRule } from './plain-name.js';
 import { size } from './size.js';
@@ -31,7 +31,7 @@ const excludePattern = z.string().superRefine((text, context) => {
 
 const store = z.strictObject({
   path,
-  idMap: z.array(idRange).min(1).optional(),
+  idMap: idMap.optional(),
   depth: z.int().min(1).max(1024).optional(),
 });
 

@@ -4,11 +4,12 @@ import { StillError } from '../../errors.js';
 
 const mostWords = 64 * 1024;
 
-/** Debian's packages of the programs that containers are packed with. */
+/** Debian's packages of the programs that containers are packed and unpacked with. */
 const packageOf = {
   tar: 'tar',
   zstd: 'zstd',
   mksquashfs: 'squashfs-tools',
+  unsquashfs: 'squashfs-tools',
   du: 'coreutils',
   sync: 'coreutils',
 } as const;
@@ -18,6 +19,10 @@ export type Program = keyof typeof packageOf;
 export interface Connections {
   readonly input?: 'pipe';
   readonly output?: 'pipe' | number;
+  /** What it has as descriptor 3. */
+  readonly third?: number;
+  /** Where it runs; `/` unless said. */
+  readonly folder?: string;
 }
 
 /** What a program has left behind. */
@@ -51,12 +56,12 @@ export class RunningProgram {
   static start(
     name: Program,
     args: readonly string[],
-    { input, output = 'pipe' }: Connections = {},
+    { input, output = 'pipe', third, folder = '/' }: Connections = {},
   ): RunningProgram {
     // It would go on with a folder that the next backup clears away.
     const child = spawn('setpriv', ['--pdeathsig=KILL', '--', name, ...args], {
-      stdio: [input ?? 'ignore', output, 'pipe'],
-      cwd: '/',
+      stdio: [input ?? 'ignore', output, 'pipe', ...(third === undefined ? [] : [third])],
+      cwd: folder,
       env: { ...process.env, LC_ALL: 'C' },
     });
     // A program that ends early tells why by its status.
@@ -94,13 +99,10 @@ export class RunningProgram {
 export function failureOf(name: Program, { status, words }: Ended): StillError {
   const said = words.join('\n');
   if (said.startsWith(`setpriv: failed to execute ${name}`))
-    return new StillError(
-      'EIO',
-      `${name} is needed to store a container (Debian: apt install ${packageOf[name]})`,
-    );
+    return new StillError('EIO', `${name} is needed for containers (Debian: apt install ${packageOf[name]})`);
   const last = words.slice(-3).join('; ') || 'it said nothing';
   if (/No space left on device|Disk quota exceeded/.test(said))
-    return new StillError('ENOSPC', `the store is full: ${last}`);
+    return new StillError('ENOSPC', `there is no room left: ${last}`);
   return new StillError(
     'EIO',
     `${name} failed (${typeof status === 'number' ? `exit code ${status}` : status}): ${last}`,

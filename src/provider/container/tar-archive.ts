@@ -9,7 +9,7 @@ import { writeExcludeFile } from './exclude-file.js';
 import { type Ended, failureOf, RunningProgram } from './running-program.js';
 
 /** What keeps all that Linux knows of a file. A pattern of attributes alone makes GNU tar keep those that are not `user.`. */
-const everything = ['--numeric-owner', '--acls', '--xattrs', '--xattrs-include=*'];
+export const everything = ['--numeric-owner', '--acls', '--xattrs', '--xattrs-include=*'];
 /** Times to the nanosecond. When a file was last read, and its inode changed, nobody can restore. */
 const pax = ['--format=posix', '--pax-option=delete=atime,delete=ctime'];
 const mostTold = 20;

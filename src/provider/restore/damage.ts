@@ -19,6 +19,13 @@ export class Damage {
     return this.#count;
   }
 
+  /** A program failed, perhaps because of damage: throws that, unless damage is ignored. */
+  failed(error: Error): void {
+    if (!this.ignored) throw error;
+    this.#count++;
+    this.log.warn({}, error.message);
+  }
+
   /** Tells of a place by a sentence. Throws EIO, unless damage is ignored. */
   found(sentence: string): void {
     this.#count++;

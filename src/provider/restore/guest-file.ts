@@ -21,13 +21,14 @@ export interface GuestFile {
   readonly overwrite: boolean;
 }
 
-/** Restores a guest's configuration file, beside its place for now. */
+/** Restores a guest's configuration file, beside its place for now. Says whether it was compared with its checksum. */
 export async function restoreGuestFile(
   { store, backup, name, folder, overwrite }: GuestFile,
   damage: Damage,
   signal: AbortSignal,
-): Promise<RestoredPart> {
+): Promise<{ restored: RestoredPart; verified: boolean }> {
   const place = await FilePlace.find(join(folder, name), overwrite);
+  let verified = false;
   const stored = await openRawImage(store, inFolder(backup, nameFromText(name)), signal);
   try {
     const sums = await openSums(
@@ -36,6 +37,7 @@ export async function restoreGuestFile(
       damage,
       signal,
     );
+    verified = sums !== undefined;
     try {
       const source = new VerifiedDisk(name, stored, sums, damage);
       const file = await open(place.beside, 'wx', 0o600);
@@ -55,5 +57,6 @@ export async function restoreGuestFile(
   } finally {
     await stored.close();
   }
-  return { path: place.path, commit: () => place.take(), discard: () => place.leave() };
+  const restored = { path: place.path, commit: () => place.take(), discard: () => place.leave() };
+  return { restored, verified };
 }

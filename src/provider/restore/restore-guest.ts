@@ -8,6 +8,7 @@ import type { Narration } from '../job/narration.js';
 import type { PartProgress } from '../job/part-progress.js';
 import { lockGuest } from '../lock/guest-lock.js';
 import { backupNamed } from '../stored/named-backup.js';
+import { openRootfs, type RestoredIds, type RootfsRestore } from './container/rootfs-restore.js';
 import { Damage } from './damage.js';
 import { restoreDisk } from './disks/disk-restore.js';
 import { type DiskWish, type ImageFormat, type OpenedDisk, openGuestDisk } from './disks/guest-disk.js';
@@ -22,12 +23,14 @@ export interface RestoreWish {
   readonly guest: string;
   /** A backup's time, or `latest`. */
   readonly time: string;
-  /** A folder for all that has no target of its own: disks, configuration files. */
+  /** A folder for all that has no target of its own: disks, a container's `rootfs/`, configuration files. */
   readonly folder?: string;
   /** The disks that are wanted, each with its target where it is not the folder; undefined: all. */
   readonly disks?: readonly { readonly name: string; readonly target?: string }[];
   /** Of disks in files; undefined: as the file's name ends, else raw. */
   readonly format?: ImageFormat;
+  /** How a container's ids become those of the restored files. */
+  readonly ids: RestoredIds;
   /** Whether files, and what is on devices, may be replaced. */
   readonly overwrite: boolean;
   /** Whether to go on where the backup is damaged. */
@@ -103,24 +106,39 @@ async function restoreBackup(
   const madeFolder = folder !== undefined && (await makeFolder(folder));
   const written: WrittenPart[] = [];
   const opened: OpenedDisk[] = [];
+  const toFolder = wish.disks === undefined ? folder : undefined;
+  let rootfs: RootfsRestore | undefined;
   try {
     for (const each of wishes) opened.push(await openGuestDisk(store, content, each, damage, signal));
-    if (folder !== undefined && wish.disks === undefined)
+    if (toFolder !== undefined) {
+      const target = { target: join(toFolder, 'rootfs'), overwrite: wish.overwrite };
+      rootfs = await openRootfs(store, content, target, wish);
       for (const name of content.files) {
-        const file = { store, backup: content.path, name, folder, overwrite: wish.overwrite };
-        const restored = await restoreGuestFile(file, damage, signal);
-        written.push({ part: name, verified: false, restored });
+        const file = { store, backup: content.path, name, folder: toFolder, overwrite: wish.overwrite };
+        written.push({ part: name, ...(await restoreGuestFile(file, damage, signal)) });
       }
+    }
+    if (wishes.length === 0 && !rootfs)
+      throw new StillError(
+        'ENOENT',
+        `${backup} of guest ${guest} holds neither a disk nor a container's files`,
+      );
     log.info({ guest, backup }, `restores ${backup} of guest ${guest}`);
     for (const disk of opened) {
       await writeDisk(wish, disk, signal);
       written.push({ part: disk.name, verified: disk.hasSums, restored: disk.target });
+    }
+    if (rootfs) {
+      const verified = await rootfs.write(damage, signal);
+      log.info({ guest }, `the container's files are written: ${checked(verified)}`);
+      written.push({ part: 'rootfs', verified, restored: rootfs.place });
     }
     signal.throwIfAborted();
     for (const { restored } of written) await restored.commit();
   } catch (error) {
     for (const { restored } of written) await discard(restored, log);
     for (const { target } of opened) await discard(target, log);
+    if (rootfs) await discard(rootfs.place, log);
     if (madeFolder) await rmdir(folder).catch((why: unknown) => log.warn({}, messageOf(why)));
     throw error;
   } finally {
@@ -179,8 +197,11 @@ async function writeDisk(
     },
   };
   await restoreDisk(restore, signal);
-  const checked = hasSums ? 'every byte is what was backed up' : 'there are no checksums to compare it with';
-  log.info({ disk: name, bytes: total }, `${name} is written: ${checked}`);
+  log.info({ disk: name, bytes: total }, `${name} is written: ${checked(hasSums)}`);
+}
+
+function checked(hasSums: boolean): string {
+  return hasSums ? 'its checksums were compared' : 'there are no checksums to compare it with';
 }
 
 async function discard(part: RestoredPart, log: Narration): Promise<void> {
