@@ -2,13 +2,17 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { behaviours } from './behaviours/all.js';
+import { behaviours as allBehaviours } from './behaviours/all.js';
 import type { Behaviour, Trial } from './behaviours/behaviour.js';
 import { fuseNativeLacks } from './fuse-native-lacks.js';
 import { type Hosting, MountedTrees, type Transport } from './mounted-trees.js';
 
 /** Tries every behaviour on a transport, or what holds instead where the transport lacks it. */
-export function conformance(transport: Transport, hosting: Hosting): void {
+export function conformance(
+  transport: Transport,
+  hosting: Hosting,
+  behaviours: readonly Behaviour[] = allBehaviours,
+): void {
   const lacks = transport === 'fuse-native' ? fuseNativeLacks : {};
   const own: MountedTrees[] = [];
   const folders: string[] = [];
@@ -49,8 +53,8 @@ export function conformance(transport: Transport, hosting: Hosting): void {
     }
 
     test('what is lacking is lacking from this list', () => {
-      const known = new Set(behaviours.map(({ must }) => must));
-      expect(known.size).toBe(behaviours.length);
+      const known = new Set(allBehaviours.map(({ must }) => must));
+      expect(known.size).toBe(allBehaviours.length);
       expect(Object.keys(lacks).filter((must) => !known.has(must))).toEqual([]);
     });
   });

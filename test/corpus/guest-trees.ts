@@ -29,7 +29,7 @@ export const guestTrees = {
   },
   /** Small files with odd times, modes, attributes and links here and there. */
   small: async (folder: string, full: boolean): Promise<void> => {
-    await makeSmallFiles(folder, full ? 200_000 : 4_000);
+    await makeSmallFiles(folder, full ? 200_000 : 2_000);
   },
   /** One disk of a container's database: holes, data, and a hole at the end. */
   sparse: async (folder: string, full: boolean): Promise<void> => {

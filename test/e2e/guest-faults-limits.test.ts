@@ -88,16 +88,20 @@ describe('a snapshot that can not go on, or can not begin', () => {
     await guest.mount();
   });
 
-  fault('the guest was paused by its administrator', async (guest) => {
-    await guest.machine.pause();
-    const taken = await guest.take();
-    expect(taken.frozenFileSystems).toBeNull();
-    expect(await guest.machine.qmp('query-status')).toMatchObject({ status: 'paused' });
-    await guest.say('success');
-    await guest.end();
-    expect(await guest.machine.qmp('query-status')).toMatchObject({ status: 'paused' });
-    await guest.machine.qmp('cont');
-  });
+  fault(
+    'the guest was paused by its administrator',
+    async (guest) => {
+      await guest.machine.pause();
+      const taken = await guest.take();
+      expect(taken.frozenFileSystems).toBeNull();
+      expect(await guest.machine.qmp('query-status')).toMatchObject({ status: 'paused' });
+      await guest.say('success');
+      await guest.end();
+      expect(await guest.machine.qmp('query-status')).toMatchObject({ status: 'paused' });
+      await guest.machine.qmp('cont');
+    },
+    { rare: true },
+  );
 
   fault('the guest is paused while a snapshot is open', async (guest) => {
     await guest.take();
@@ -133,14 +137,18 @@ describe('a snapshot that can not go on, or can not begin', () => {
     await guest.mount();
   });
 
-  fault('an agent that stops in the middle (SIGSTOP)', async (guest) => {
-    await guest.machine.output('kill -STOP $(pidof qemu-ga)');
-    await guest.mount(['freezeTimeout=1']);
-    await expect(guest.take()).rejects.toMatchObject({ code: 'ETIMEDOUT' });
-    await guest.runs();
-    await guest.machine.output('kill -CONT $(pidof qemu-ga)');
-    await guest.mount();
-  });
+  fault(
+    'an agent that stops in the middle (SIGSTOP)',
+    async (guest) => {
+      await guest.machine.output('kill -STOP $(pidof qemu-ga)');
+      await guest.mount(['freezeTimeout=1']);
+      await expect(guest.take()).rejects.toMatchObject({ code: 'ETIMEDOUT' });
+      await guest.runs();
+      await guest.machine.output('kill -CONT $(pidof qemu-ga)');
+      await guest.mount();
+    },
+    { rare: true },
+  );
 
   fault("the monitor's socket is removed while a snapshot is open", async (guest) => {
     await guest.take();
@@ -166,15 +174,19 @@ describe('a snapshot that can not go on, or can not begin', () => {
     await guest.mount();
   });
 
-  fault('it is open for too long after success was said', async (guest) => {
-    await guest.mount(['maxAge=2']);
-    await guest.take();
-    await guest.write();
-    await guest.say('success');
-    await guest.brokenBy();
-    await guest.end();
-    await guest.mount();
-  });
+  fault(
+    'it is open for too long after success was said',
+    async (guest) => {
+      await guest.mount(['maxAge=2']);
+      await guest.take();
+      await guest.write();
+      await guest.say('success');
+      await guest.brokenBy();
+      await guest.end();
+      await guest.mount();
+    },
+    { rare: true },
+  );
 
   fault('1000 random discards, aligned and not', async (guest) => {
     await guest.take();

@@ -45,19 +45,23 @@ describe('something happens to the machine while there are chains', () => {
     await guest.mount();
   });
 
-  fault('QEMU stands still (SIGSTOP) with half a snapshot in it', async (guest) => {
-    await guest.mount(['takeTimeout=4']);
-    await writeFile(guest.killOrders, `stop:${guest.machine.pid} 20\n`);
-    try {
-      await expect(guest.take()).rejects.toMatchObject({ code: 'ETIMEDOUT' });
-      await expect(guest.take()).rejects.toMatchObject({ code: 'EBUSY' });
-    } finally {
-      process.kill(guest.machine.pid, 'SIGCONT');
-    }
-    await guest.runs();
-    await guest.expectNothingLeft();
-    await guest.mount();
-  });
+  fault(
+    'QEMU stands still (SIGSTOP) with half a snapshot in it',
+    async (guest) => {
+      await guest.mount(['takeTimeout=4']);
+      await writeFile(guest.killOrders, `stop:${guest.machine.pid} 20\n`);
+      try {
+        await expect(guest.take()).rejects.toMatchObject({ code: 'ETIMEDOUT' });
+        await expect(guest.take()).rejects.toMatchObject({ code: 'EBUSY' });
+      } finally {
+        process.kill(guest.machine.pid, 'SIGCONT');
+      }
+      await guest.runs();
+      await guest.expectNothingLeft();
+      await guest.mount();
+    },
+    { rare: true },
+  );
 
   fault('QEMU stands still (SIGSTOP) during a read, beside another guest and a store', async (guest) => {
     const other = await MountedGuest.make({
@@ -136,15 +140,19 @@ describe('something happens to the machine while there are chains', () => {
     await guest.write();
   });
 
-  fault('the guest is switched off and on while a snapshot is open', async (guest) => {
-    await guest.take();
-    await guest.write();
-    await restart(guest);
-    await guest.write();
-    await guest.brokenBy();
-    await guest.end();
-    guest.forgetBitmap('a');
-  });
+  fault(
+    'the guest is switched off and on while a snapshot is open',
+    async (guest) => {
+      await guest.take();
+      await guest.write();
+      await restart(guest);
+      await guest.write();
+      await guest.brokenBy();
+      await guest.end();
+      guest.forgetBitmap('a');
+    },
+    { rare: true },
+  );
 
   fault('the guest is switched off after success was said, and on after the end', async (guest) => {
     await guest.take();
@@ -156,19 +164,23 @@ describe('something happens to the machine while there are chains', () => {
     await guest.write();
   });
 
-  fault('the guest is switched off and on after success was said, and all are killed', async (guest) => {
-    await guest.take();
-    await guest.write();
-    await guest.say('success');
-    const keepers = await guest.keepers();
-    process.kill(guest.mounted.pid, 'SIGKILL');
-    for (const keeper of keepers) process.kill(keeper, 'SIGKILL');
-    // With nobody left to hold the sockets, QEMU 7.2 may abort here: then the bitmaps are lost with it.
-    const { signal } = await guest.machine.powerdown();
-    await guest.boot();
-    await guest.mount();
-    guest.forgetBitmap('a', ...(signal === null ? [] : ['b']));
-  });
+  fault(
+    'the guest is switched off and on after success was said, and all are killed',
+    async (guest) => {
+      await guest.take();
+      await guest.write();
+      await guest.say('success');
+      const keepers = await guest.keepers();
+      process.kill(guest.mounted.pid, 'SIGKILL');
+      for (const keeper of keepers) process.kill(keeper, 'SIGKILL');
+      // With nobody left to hold the sockets, QEMU 7.2 may abort here: then the bitmaps are lost with it.
+      const { signal } = await guest.machine.powerdown();
+      await guest.boot();
+      await guest.mount();
+      guest.forgetBitmap('a', ...(signal === null ? [] : ['b']));
+    },
+    { rare: true },
+  );
 
   fault('an old copy of a disk is put back', async (guest) => {
     const copy = join(guest.mounted.folder, 'copy');

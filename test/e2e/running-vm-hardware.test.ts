@@ -10,7 +10,7 @@ import { output, sha256 } from './served-mount.js';
 
 const mebibyte = 2 ** 20;
 const diskBytes = 6 * mebibyte;
-const discards = process.env.STILLFS_FULL ? 1000 : 200;
+const discards = process.env.STILLFS_FULL ? 1000 : 100;
 
 /** Every way to give a VM a disk on this bus: with an I/O thread and without, -blockdev and -drive, raw and qcow2. */
 function everyDisk(bus: DiskBus): GuestDisk[] {

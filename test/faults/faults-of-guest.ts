@@ -3,14 +3,20 @@ import { FaultTable } from './fault-table.js';
 import { KnownGuest } from './known-guest.js';
 
 const mebibyte = 1024 * 1024;
+const full = process.env.STILLFS_FULL !== undefined;
+
+/** A fault, and what does it. `rare`: only the long form of the tests has it. */
+type DeclareFault = (
+  fault: string,
+  work: (guest: KnownGuest) => Promise<unknown>,
+  when?: { readonly rare: boolean },
+) => void;
 
 /**
  * One guest for a group of tests: each tells a fault and does it, and must leave the guest as `expectAllRight` has it. A table of
  * them is printed at the end.
  */
-export function faultsOfGuest(
-  title: string,
-): (fault: string, work: (guest: KnownGuest) => Promise<unknown>) => void {
+export function faultsOfGuest(title: string): DeclareFault {
   const table = new FaultTable();
   let known: KnownGuest | undefined;
 
@@ -26,7 +32,8 @@ export function faultsOfGuest(
     await known?.remove();
   });
 
-  return (fault, work) => {
+  return (fault, work, when) => {
+    if (when?.rare && !full) return;
     it(fault, async () => {
       const guest = known;
       if (!guest) throw new Error('the guest was not booted');
