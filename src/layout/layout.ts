@@ -32,6 +32,8 @@ export interface LayoutOptions {
 /** So many entries are given at once. */
 const entriesAtOnce = 512;
 const mostIdleTrees = 16;
+/** An index of a million files takes up to 200 MB. */
+const mostIdleTreeBytes = 256 * 1024 * 1024;
 const mostIdleFiles = 64;
 const idleMilliseconds = 60_000;
 /** When a mount has been there for so long, the first look into a disk finds a worker waiting. */
@@ -61,7 +63,13 @@ class Layout implements Tree {
       disks,
       inspections: new OpenedInspections(disks, log, (still) => changes.problems(still)),
       files: new Lending({ mostIdle: mostIdleFiles, idleMilliseconds, closeFailed }),
-      trees: new Lending({ mostIdle: mostIdleTrees, idleMilliseconds, closeFailed }),
+      trees: new Lending<Tree>({
+        mostIdle: mostIdleTrees,
+        mostIdleBytes: mostIdleTreeBytes,
+        bytesOf: (tree) => tree.memoryBytes ?? 0,
+        idleMilliseconds,
+        closeFailed,
+      }),
       owner: { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 },
       began: timeFromDate(new Date()),
       log,

@@ -17,9 +17,12 @@ interface Shelf<T> {
   idle: NodeJS.Timeout | undefined;
 }
 
-export interface LendingOptions {
+export interface LendingOptions<T> {
   /** At most so many that nobody uses stay open; those used last are kept. */
   readonly mostIdle: number;
+  /** And no more than hold so many bytes of memory together. */
+  readonly mostIdleBytes?: number;
+  readonly bytesOf?: (value: T) => number;
   /** For so long something that nobody uses stays open. */
   readonly idleMilliseconds: number;
   /** Called with what goes wrong in closing, which nobody waits for. */
@@ -31,7 +34,7 @@ export interface LendingOptions {
  * has given it back. Who stops waiting for an opening does not end it for the others.
  */
 export class Lending<T extends Closable> {
-  readonly #options: LendingOptions;
+  readonly #options: LendingOptions<T>;
   readonly #shelves = new Map<string, Shelf<T>>();
   readonly #opening = new Map<string, SharedWait<Shelf<T>>>();
   /** Keys of what nobody uses, least recently used first. */
@@ -39,7 +42,7 @@ export class Lending<T extends Closable> {
   readonly #closing = new Set<Promise<void>>();
   #closed = false;
 
-  constructor(options: LendingOptions) {
+  constructor(options: LendingOptions<T>) {
     this.#options = options;
   }
 
@@ -116,12 +119,28 @@ export class Lending<T extends Closable> {
     shelf.idle = setTimeout(() => this.#remove(key, shelf), this.#options.idleMilliseconds);
     shelf.idle.unref();
     this.#idle.add(key);
-    if (this.#idle.size <= this.#options.mostIdle) return;
+    const { mostIdle, mostIdleBytes = Number.POSITIVE_INFINITY } = this.#options;
+    let bytes = this.#idleBytes();
     for (const oldest of this.#idle) {
+      if (this.#idle.size <= mostIdle && bytes <= mostIdleBytes) break;
       const least = this.#shelves.get(oldest);
-      if (least) this.#remove(oldest, least);
-      break;
+      if (!least) continue;
+      bytes -= this.#bytesOf(least);
+      this.#remove(oldest, least);
     }
+  }
+
+  #idleBytes(): number {
+    let bytes = 0;
+    for (const key of this.#idle) {
+      const shelf = this.#shelves.get(key);
+      if (shelf) bytes += this.#bytesOf(shelf);
+    }
+    return bytes;
+  }
+
+  #bytesOf({ value }: Shelf<T>): number {
+    return this.#options.bytesOf?.(value) ?? 0;
   }
 
   #remove(key: string, shelf: Shelf<T>): void {

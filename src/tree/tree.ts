@@ -85,6 +85,8 @@ export interface Capacity {
  */
 export interface Tree {
   readonly root: Inode;
+  /** Bytes of this process's memory that the tree holds as long as it is open, where they are many. */
+  readonly memoryBytes?: number;
 
   /** Finds a name in a folder. `..` finds the folder's parent (the root is its own); other names are entry names. */
   lookup(folder: Inode, name: Name, signal: AbortSignal): Promise<Found>;

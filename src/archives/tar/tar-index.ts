@@ -35,6 +35,14 @@ export class TarIndex {
     return this.columns.kind.length;
   }
 
+  /** Bytes that its columns take up. */
+  get memoryBytes(): number {
+    return Object.values<{ byteLength: number }>({ ...this.columns }).reduce(
+      (sum, { byteLength }) => sum + byteLength,
+      0,
+    );
+  }
+
   typeOf(node: number): FileType {
     return kindOfNode(this.#kind(node));
   }

@@ -26,6 +26,7 @@ const noAttributes: ReadonlyMap<Name, Uint8Array> = new Map();
 /** An archive's files as a tree. A node's inode is its number and 1. */
 export class TarTree implements Tree {
   readonly root: Inode = inodeOf(rootNode);
+  readonly memoryBytes: number;
   readonly #archive: ArchiveBytes;
   readonly #index: TarIndex;
   readonly #near: NearReads;
@@ -42,6 +43,7 @@ export class TarTree implements Tree {
     this.#archive = archive;
     this.#index = index;
     this.#near = new NearReads(archive);
+    this.memoryBytes = index.memoryBytes;
   }
 
   async lookup(folder: Inode, name: Name, signal: AbortSignal): Promise<Found> {

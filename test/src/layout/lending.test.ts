@@ -58,6 +58,21 @@ describe('lending', () => {
     expect(two?.value.closed).toBe(true);
   });
 
+  it('keeps no more that nobody uses than its memory allows, least recently used first to go', async () => {
+    const lending = new Lending<Thing>({
+      ...{ mostIdle: 9, mostIdleBytes: 100, bytesOf: () => 40 },
+      ...{ idleMilliseconds: 1000, closeFailed: failed },
+    });
+    const borrow = (key: string) => lending.borrow(key, async () => new Thing(), unending);
+    const [one, two, three] = await Promise.all([borrow('a'), borrow('b'), borrow('c')]);
+    await new Promise(setImmediate); // the openings' own uses have ended
+    two?.release();
+    one?.release();
+    three?.release();
+    expect([one, two, three].map((loan) => loan?.value.closed)).toEqual([false, true, false]);
+    await lending.close();
+  });
+
   it('closes what nobody has used for its time', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     const lending = new Lending<Thing>({ mostIdle: 2, idleMilliseconds: 1000, closeFailed: failed });
