@@ -1,4 +1,3 @@
-import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { MountedGuest } from '../e2e/mounted-guest.js';
@@ -7,6 +6,7 @@ import { contenders, randomRead, row, sequentialRead } from './file-reads.js';
 import { alternate, seconds } from './measure.js';
 import { exists, peakMemory, start } from './mounts.js';
 import type { Row } from './report.js';
+import { snapshotExport } from './snapshot-export.js';
 
 const disk = 'data';
 const snapshot = 'bench';
@@ -32,7 +32,7 @@ export async function* liveReads(mebibytes: number, rounds: number): AsyncGenera
     await guest.mount();
     await guest.take(snapshot);
     const file = guest.path(snapshot, 'disks', `${disk}.raw`);
-    const uri = await exportOf(guest);
+    const uri = await snapshotExport(guest.state);
     const folder = join(guest.folder, 'nbdfuse');
     await execa('mkdir', ['-p', folder]);
     const peer = join(folder, 'nbd');
@@ -66,16 +66,6 @@ export async function* liveReads(mebibytes: number, rounds: number): AsyncGenera
     await guest.remove();
   }
   yield await pausesBySize(rounds);
-}
-
-/** The export that a snapshot is read through, for others. */
-async function exportOf(guest: MountedGuest): Promise<string> {
-  const state = join(guest.state, 'guests', '100');
-  const name = (await readdir(state)).find((each) => each.endsWith('.snapshot.json'));
-  const record: { socket: string; disks: Array<{ exportId: string }> } = JSON.parse(
-    await readFile(join(state, name ?? ''), 'utf8'),
-  );
-  return `nbd+unix:///${record.disks[0]?.exportId}?socket=${record.socket}`;
 }
 
 async function nbdcopy(uri: string, bytes: number): Promise<number> {

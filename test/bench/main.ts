@@ -8,7 +8,9 @@ import { fileSystemReads } from './file-system-reads.js';
 import { folderReads } from './folder-reads.js';
 import { liveReads } from './live-reads.js';
 import { mountTimes } from './mount-time.js';
-import { machine, type Report, rowAsText } from './report.js';
+import { incrementsBySize } from './provider-growth.js';
+import { providerTimes } from './provider-times.js';
+import { machine, type Report, type Row, rowAsText } from './report.js';
 
 const { values } = parseArgs({
   options: {
@@ -26,6 +28,10 @@ try {
   const parts = {
     disks: () => diskReads(folder, values.short ? 128 : 1024, rounds),
     live: () => liveReads(values.short ? 128 : 1024, rounds),
+    provider: async function* (): AsyncGenerator<Row> {
+      yield* providerTimes(folder, values.short ? 512 : 8192, rounds);
+      yield await incrementsBySize(values.short ? 8 : 80, rounds);
+    },
     folders: () => folderReads(folder, values.short ? 5_000 : 100_000, rounds),
     archives: () =>
       archiveReads(

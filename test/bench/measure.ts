@@ -11,10 +11,18 @@ export interface Measured {
   readonly all: readonly number[];
 }
 
-/** Runs each contender in turn, `rounds` times over, so that what the machine does meanwhile meets all alike. */
-export async function alternate(contenders: readonly Contender[], rounds: number): Promise<Measured[]> {
+/**
+ * Runs each contender in turn, `rounds` times over, so that what the machine does meanwhile meets all alike. `before` makes ready what
+ * all of a round do.
+ */
+export async function alternate(
+  contenders: readonly Contender[],
+  rounds: number,
+  before: () => Promise<void> = async () => undefined,
+): Promise<Measured[]> {
   const figures = contenders.map((): number[] => []);
   for (let round = 0; round < rounds; round++) {
+    await before();
     for (const [place, contender] of contenders.entries()) figures[place]?.push(await contender.run());
   }
   return contenders.map(({ name }, place) => {

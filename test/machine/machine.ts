@@ -38,7 +38,7 @@ const bootMilliseconds = 60_000;
 
 // What takes an emulated processor long, and a test has no use for: to measure the clock, to test ciphers, to rewrite the
 // kernel for one processor, to gather randomness (mke2fs waits for that).
-const kernelParameters = [
+export const kernelParameters = [
   ...[
     'console=ttyS0',
     'quiet',
