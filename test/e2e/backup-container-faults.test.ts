@@ -93,7 +93,7 @@ describe('a container’s backup that something happens to', () => {
   });
 
   it.each(
-    forms,
+    packed,
   )('ends with all its programs when the provider is killed, and is undone: %s', async (form) => {
     const { child, programs } = await packing(form);
     child.kill('SIGKILL');
