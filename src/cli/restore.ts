@@ -134,7 +134,12 @@ async function restore(text: string, flags: RestoreFlags, invocation: Invocation
       log: report.log,
       progress: (progress) => report.progress(progress),
     };
-    const restored = await Promise.race([restoreGuest(wish, stop.asked), failsWith(stop.forced)]);
+    const restoring = Promise.race([restoreGuest(wish, stop.asked), failsWith(stop.forced)]);
+    const restored = await restoring.catch((error: unknown) => {
+      report.close();
+      report.failed(guest, error);
+      throw error;
+    });
     report.close();
     report.ended(guest, restored);
     if (!flags.json) process.stdout.write(summary(restored));

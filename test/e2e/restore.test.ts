@@ -254,6 +254,10 @@ describe('stillfs restore of a VM', () => {
     const { exitCode, stderr } = await restore(`${store}:100`, '--to', to);
     expect({ exitCode, stderr }).toMatchObject({ exitCode: 1, stderr: expect.stringMatching(told) });
     expect(await readdir(work)).not.toContain('damaged');
+    // The disk that is whole can be had all the same.
+    const ignored = await restore(`${store}:100`, '--to', to, '--ignore-damage');
+    expect(ignored).toMatchObject({ exitCode: 1, stderr: expect.stringMatching(/damaged in/) });
+    expect(await sha256(join(to, 'a.raw'))).toBe(backups[1]?.hashes.a);
     await nothingLeft();
   });
 
@@ -304,6 +308,7 @@ describe('stillfs restore of a VM', () => {
     ['a guest that is not there', () => [`${backedUp.store}:7`, '--to', 'x'], 1, /no such guest/],
     ['a backup that is not there', () => [of('20200101T000000Z'), '--to', 'x'], 1, /latest is/],
     ['a disk that is not there', () => [of(), '--disk', 'c=/tmp/c'], 1, /no disk c; its disks: a, b/],
+    ['one target of two', () => [of(), '--disk', 'a=/tmp/c', '--disk', 'b=/tmp/c'], 1, /both become/],
     ['a folder that is not there', () => [of(), '--disk', 'a=/nowhere/a'], 1, /\/nowhere.*no such folder/],
   ])('says what is wrong: %s', async (_what, args, exitCode, told) => {
     const [address = '', ...options] = args();

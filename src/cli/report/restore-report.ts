@@ -1,3 +1,4 @@
+import { hasCode, messageOf } from '../../errors.js';
 import type { Logger } from '../../log.js';
 import type { Narration } from '../../provider/job/narration.js';
 import type { PartProgress } from '../../provider/job/part-progress.js';
@@ -11,6 +12,7 @@ export interface RestoreReport {
   readonly log: Narration;
   progress(progress: PartProgress): void;
   ended(guest: string, restored: Restored): void;
+  failed(guest: string, error: unknown): void;
   close(): void;
 }
 
@@ -24,6 +26,7 @@ export function terminalRestoreReport(stream: NodeJS.WriteStream): RestoreReport
     },
     progress: (progress) => bars.progress(progress),
     ended: () => undefined,
+    failed: () => undefined,
     close: () => bars.close(),
   };
 }
@@ -35,6 +38,7 @@ export function logRestoreReport(log: Logger): RestoreReport {
     log,
     progress: (progress) => lines.progress(progress),
     ended: () => undefined,
+    failed: () => undefined,
     close: () => undefined,
   };
 }
@@ -46,6 +50,8 @@ export function jsonRestoreReport(stream: NodeJS.WriteStream): RestoreReport {
     log: events.log,
     progress: (progress) => events.progress(progress),
     ended: (guest, restored) => events.say('restore-end', { guest, ...restored }),
+    failed: (guest, error) =>
+      events.say('restore-abort', { guest, error: messageOf(error), busy: hasCode(error, 'EBUSY') }),
     close: () => undefined,
   };
 }

@@ -109,7 +109,10 @@ async function restoreBackup(
   const toFolder = wish.disks === undefined ? folder : undefined;
   let rootfs: RootfsRestore | undefined;
   try {
-    for (const each of wishes) opened.push(await openGuestDisk(store, content, each, damage, signal));
+    for (const each of wishes) {
+      const disk = await openGuestDisk(store, content, each, damage, signal);
+      if (disk) opened.push(disk);
+    }
     if (toFolder !== undefined) {
       const target = { target: join(toFolder, 'rootfs'), overwrite: wish.overwrite };
       rootfs = await openRootfs(store, content, target, wish);
@@ -125,12 +128,16 @@ async function restoreBackup(
       );
     log.info({ guest, backup }, `restores ${backup} of guest ${guest}`);
     for (const disk of opened) {
+      const before = damage.count;
       await writeDisk(wish, disk, signal);
-      written.push({ part: disk.name, verified: disk.hasSums, restored: disk.target });
+      const verified = disk.hasSums && damage.count === before;
+      written.push({ part: disk.name, verified, restored: disk.target });
     }
     if (rootfs) {
-      const verified = await rootfs.write(damage, signal);
-      log.info({ guest }, `the container's files are written: ${checked(verified)}`);
+      const before = damage.count;
+      const hasSums = await rootfs.write(damage, signal);
+      const verified = hasSums && damage.count === before;
+      log.info({ guest }, `the container's files are written: ${checked(hasSums)}`);
       written.push({ part: 'rootfs', verified, restored: rootfs.place });
     }
     signal.throwIfAborted();
@@ -154,7 +161,7 @@ function disksWanted(
   backup: string,
 ): DiskWish[] {
   const chosen = disks ?? content.disks.map(({ name }) => ({ name: nameToText(name), target: undefined }));
-  return chosen.map(({ name, target }) => {
+  const wanted = chosen.map(({ name, target }) => {
     const disk = content.disks.find((each) => each.name === nameFromText(name));
     if (!disk)
       throw new StillError(
@@ -166,6 +173,10 @@ function disksWanted(
     const chosenFormat = format ?? 'raw';
     return { disk, target: join(folder, `${name}.${chosenFormat}`), format: chosenFormat, overwrite };
   });
+  const targets = wanted.map(({ target }) => target);
+  const twice = targets.find((target, index) => targets.indexOf(target) !== index);
+  if (twice !== undefined) throw new StillError('EINVAL', `two disks can't both become ${twice}`);
+  return wanted;
 }
 
 /** Makes the folder unless it is there; says whether it was made. */

@@ -1,10 +1,11 @@
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { lstat, mkdir, readdir, rename, rmdir, stat } from 'node:fs/promises';
+import { lstat, mkdir, readdir, rename, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { syncFolder } from '../../../durable-file.js';
 import { codeOf, hasCode, messageOf, StillError } from '../../../errors.js';
+import { exchange } from '../../../posix/exchange.js';
 import { removeTree } from '../../unfinished/remove-tree.js';
 import type { RestoredPart } from '../restored-part.js';
 
@@ -62,12 +63,13 @@ export class FolderPlace implements RestoredPart {
 
   async commit(): Promise<void> {
     if (this.staging === undefined) return;
-    if (this.replaces) await rename(this.path, join(this.staging, 'old'));
-    // An empty folder gives way to it.
-    await rename(this.writing, this.path);
+    if (!this.replaces || !(await exchange(this.writing, this.path))) {
+      if (this.replaces) await rename(this.path, join(this.staging, 'old'));
+      // An empty folder gives way to it.
+      await rename(this.writing, this.path);
+    }
     await syncFolder(dirname(this.path));
-    if (this.replaces) await removeTree(join(this.staging, 'old'));
-    await rmdir(this.staging);
+    await removeTree(this.staging);
   }
 
   async discard(): Promise<void> {

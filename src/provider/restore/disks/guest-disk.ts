@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Disk } from '../../../disks/disk.js';
 import type { StoreFolder } from '../../../disks/store-folder.js';
-import { hasCode } from '../../../errors.js';
+import { codeOf, hasCode, messageOf, StillError } from '../../../errors.js';
 import { nameToText } from '../../../name.js';
 import { openImage } from '../../../stores/directory/disk-format.js';
 import type { DiskPart } from '../../../stores/directory/stored-disks.js';
@@ -40,16 +40,20 @@ export interface OpenedDisk {
   close(): Promise<void>;
 }
 
-/** Opens a stored disk, with its whole chain, and its target. Errors: what the target refuses, EIO where the backup is damaged. */
+/**
+ * Opens a stored disk, with its whole chain, and its target. Errors: what the target refuses, EIO where the backup is damaged. Undefined:
+ * it can't be read at all, and that is ignored.
+ */
 export async function openGuestDisk(
   store: StoreFolder,
   content: StoredContent,
   { disk, target, format, overwrite }: DiskWish,
   damage: Damage,
   signal: AbortSignal,
-): Promise<OpenedDisk> {
+): Promise<OpenedDisk | undefined> {
   const name = nameToText(disk.name);
-  const image = await openImage(store, inFolder(content.path, disk.path), disk.format, signal);
+  const image = await openStored(store, content, disk, damage, signal);
+  if (!image) return undefined;
   let sums: SumsFile | undefined;
   const close = async (): Promise<void> => {
     await sums?.close();
@@ -63,6 +67,23 @@ export async function openGuestDisk(
   } catch (error) {
     await close();
     throw error;
+  }
+}
+
+async function openStored(
+  store: StoreFolder,
+  { path }: StoredContent,
+  disk: DiskPart,
+  damage: Damage,
+  signal: AbortSignal,
+): Promise<Disk | undefined> {
+  try {
+    return await openImage(store, inFolder(path, disk.path), disk.format, signal);
+  } catch (error) {
+    signal.throwIfAborted();
+    const what = `${nameToText(disk.path)} of ${nameToText(path)} can't be read`;
+    damage.failed(new StillError(codeOf(error), `${what}: ${messageOf(error)}`));
+    return undefined;
   }
 }
 

@@ -13,10 +13,10 @@ export async function openRawFile(place: FilePlace, sizeBytes: number): Promise<
     await place.leave();
     throw new StillError(codeOf(error), `${place.path} can't be written: ${messageOf(error)}`);
   }
-  let open_ = true;
+  let isOpen = true;
   const close = async (): Promise<void> => {
-    if (!open_) return;
-    open_ = false;
+    if (!isOpen) return;
+    isOpen = false;
     await file.close();
   };
   return {
