@@ -85,14 +85,14 @@ describe('the recipes for containers', () => {
   it('borg, a second time, which reads what is new and nothing else', async () => {
     const told = await following('borg', 1);
     expect(told.split('\n').sort()).toEqual([
-      'A root/files/added',
+      'A rootfs/root/files/added',
       // The newest file of a backup borg never relies on.
-      'A root/files/capable',
-      'M root/files/changed',
-      'M root/files/random',
+      'A rootfs/root/files/capable',
+      'M rootfs/root/files/changed',
+      'M rootfs/root/files/random',
     ]);
     await following('borg', 2);
-    await isToday(folders('borg').WORK);
+    await isToday(join(folders('borg').WORK, 'rootfs'));
   });
 
   it('restic, a second time', async () => {
