@@ -73,7 +73,7 @@ export async function idMappedFolder(folder: number, map: IdMap, subject: string
 function whyNot(error: unknown): string {
   if (hasCode(error, 'EPERM')) return 'only root can do that';
   if (hasCode(error, 'EINVAL') || hasCode(error, 'ENOSYS'))
-    return 'its file system can’t (ext4, XFS, btrfs can, from Linux 5.12 to 5.15 on)';
+    return "its file system can't (ext4 and XFS can from Linux 5.12 on, btrfs from 5.15)";
   return messageOf(error);
 }
 
