@@ -31,6 +31,8 @@ const commands = ['mount', 'umount', 'list', 'snapshot', 'chain', 'backup', 'res
 /** Runs the program and ends the process. */
 export async function main(argv: readonly string[]): Promise<never> {
   process.stdout.on('error', endOfReader);
+  // What ends because nothing is left to wait for, before it has come to its end, is no success.
+  process.exitCode = ExitCode.failure;
   const exitCode = await run(argv);
   // Those who clean up when a process exits have their turn; then nothing is waited for that may never answer.
   process.emit('exit', exitCode);

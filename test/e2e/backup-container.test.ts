@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { BackedUpContainer, unpacked } from '../backups/backed-up-container.js';
 import { makeOddities } from '../corpus/oddities.js';
 import { compareTrees, type Difference } from '../tree-comparison/compare-trees.js';
 import { isUnheldBySquashfs, isUnheldByTar } from '../tree-comparison/unheld.js';
+import { stillfs } from './command-line.js';
 import { firstId } from './running-container.js';
 import { output } from './served-mount.js';
 
@@ -130,6 +131,38 @@ describe('stillfs backup of a running container', () => {
         .filter((each) => !isUnheld(each) && !/^root(\/|$)/.test(each.path)),
     ).toEqual([]);
     await output('rm', '-rf', expected);
+  });
+
+  it('is restored to a container that starts, with the files of the first as the host has them', async () => {
+    const { container } = backedUp;
+    await backedUp.backup();
+    const back = join(container.lxcPath, 'back');
+    const map = `0:${firstId}:65536`;
+    const restored = await stillfs('restore', `${backedUp.store}:201`, '--to', back, '--id-map', map);
+    expect(restored.exitCode, restored.stderr).toBe(0);
+    const differences = await compareTrees(container.rootfs, join(back, 'rootfs'), { holes: 'same' });
+    // What is bound there lies elsewhere on the host; owners that the container does not have are nobody's in a backup.
+    const others = differences.filter(({ path }) => !/^srv\/bound|^root\/odd(\/|$)/.test(path));
+    expect(others).toEqual([]);
+
+    const conf = await readFile(join(back, 'guest.conf'), 'utf8');
+    const lines = conf.split('\n').filter((line) => !/^lxc\.(rootfs\.path|mount\.entry = \/tmp)/.test(line));
+    await writeFile(
+      join(back, 'config'),
+      [...lines, `lxc.rootfs.path = dir:${join(back, 'rootfs')}`, ''].join('\n'),
+    );
+    await chmod(back, 0o711);
+    const inBack = (line: string): Promise<string> =>
+      output('lxc-attach', '-P', container.lxcPath, '-n', 'back', '--', '/bin/sh', '-c', line);
+    await container.start('back');
+    try {
+      const text =
+        'cat /root/files/text /srv/nested/file /srv/bound/folder/file; stat -c %u /root/files/text';
+      expect(await inBack(text)).toBe('text\nnested\nbound\n5\n');
+    } finally {
+      await output('lxc-stop', '-k', '-P', container.lxcPath, '-n', 'back');
+      await output('rm', '-rf', back);
+    }
   });
 
   it('tells which storage of the container is not in the backup', async () => {

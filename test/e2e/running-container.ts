@@ -91,10 +91,11 @@ export class RunningContainer extends ServedMount {
     return join(this.lxcPath, name, 'config');
   }
 
-  async start(): Promise<void> {
+  /** Starts the container, or another one that lies beside it. */
+  async start(started = name): Promise<void> {
     // As root LXC maps ids by itself where it finds no newuidmap, which would want the system's /etc/subuid to be changed.
-    await run('/usr/bin/lxc-start', ['-P', this.lxcPath, '-n', name], { env: { PATH: '/nowhere' } });
-    await output('lxc-wait', '-P', this.lxcPath, '-n', name, '-s', 'RUNNING', '-t', '20');
+    await run('/usr/bin/lxc-start', ['-P', this.lxcPath, '-n', started], { env: { PATH: '/nowhere' } });
+    await output('lxc-wait', '-P', this.lxcPath, '-n', started, '-s', 'RUNNING', '-t', '20');
   }
 
   async stop(): Promise<void> {
