@@ -74,7 +74,7 @@ describe('a VM that is booted from its backup', () => {
   };
 
   it('has its disks at once, long before they are restored', async () => {
-    const running = await boot(64 * 1024);
+    const running = await boot(1024);
     expect(await guestSha256(running, 'a')).toBe(hashes.a);
     expect(await guestSha256(running, 'b')).toBe(hashes.b);
     expect(await jobs(running)).toHaveLength(2);

@@ -1,6 +1,7 @@
 import { mkdir, rmdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { StoreFolder } from '../../disks/store-folder.js';
+import { syncFolder } from '../../durable-file.js';
 import { codeOf, hasCode, messageOf, StillError } from '../../errors.js';
 import { nameFromText, nameToText } from '../../name.js';
 import type { Bandwidth } from '../job/bandwidth.js';
@@ -183,6 +184,7 @@ function disksWanted(
 async function makeFolder(path: string): Promise<boolean> {
   try {
     await mkdir(path, { mode: 0o700 });
+    await syncFolder(dirname(path));
     return true;
   } catch (error) {
     if (hasCode(error, 'EEXIST')) return false;

@@ -1,4 +1,4 @@
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, readFile, readlink, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { hasCode } from '../../../errors.js';
 
@@ -24,7 +24,10 @@ export async function writersOf(device: number): Promise<string[]> {
 
 async function writes(pid: string, devices: ReadonlySet<number>): Promise<boolean> {
   for (const descriptor of (await readdir(`/proc/${pid}/fd`).catch(gone)) ?? []) {
-    const stats = await stat(`/proc/${pid}/fd/${descriptor}`).catch(gone);
+    const path = `/proc/${pid}/fd/${descriptor}`;
+    // What is open elsewhere may lie on a server that never answers a stat.
+    if (!(await readlink(path).catch(gone))?.startsWith('/dev/')) continue;
+    const stats = await stat(path).catch(gone);
     if (!stats?.isBlockDevice() || !devices.has(stats.rdev)) continue;
     const facts = await readFile(`/proc/${pid}/fdinfo/${descriptor}`, 'utf8').catch(gone);
     const flags = Number.parseInt(/^flags:\s*([0-7]+)/m.exec(facts ?? '')?.[1] ?? '0', 8);
