@@ -1,4 +1,5 @@
 import type { NbdWriter } from '../../disks/nbd/nbd-writer.js';
+import { pageAligned } from '../../posix/page-aligned.js';
 import { blockBytes, digestBytes, digestOf, digestOfZeros, lengthOfBlock } from '../sums/sums-format.js';
 import type { SumsWriter } from '../sums/sums-writer.js';
 import type { Basis } from './basis.js';
@@ -41,7 +42,7 @@ export async function copyDisk(copy: DiskCopy, signal: AbortSignal): Promise<voi
   const copier = new DiskCopier(copy);
   const runs = blockRuns(copy.rows, copy.source.sizeBytes, copy.limited ? noHoles : copy.source);
   await inLanes(runs, lanes, () => {
-    const buffer = Buffer.allocUnsafeSlow(blockBytes);
+    const buffer = pageAligned(blockBytes);
     return async (run) => {
       signal.throwIfAborted();
       await copier.run(run, buffer, signal);

@@ -6,10 +6,6 @@ import type { Holes } from './block-runs.js';
 
 /** A disk of a snapshot, as the mount shows it: `disks/<disk>.raw`. */
 export class SnapshotDisk implements Holes {
-  #reading: Promise<void> = Promise.resolve();
-  /** Up to where was asked for last. */
-  #asked = 0;
-
   private constructor(
     readonly path: string,
     readonly sizeBytes: number,
@@ -37,27 +33,6 @@ export class SnapshotDisk implements Holes {
 
   /** Fills the whole of a target from an offset on. */
   async read(offset: number, target: Uint8Array): Promise<void> {
-    // What follows closely is read one after another: the mount reads ahead of who does. What lies apart is read at once.
-    const before = offset === this.#asked ? this.#reading : Promise.resolve();
-    const reading = before.then(() => this.#readWhole(offset, target));
-    this.#reading = reading.catch(() => undefined);
-    this.#asked = offset + target.length;
-    await reading;
-  }
-
-  nextData(offset: number): Promise<number> {
-    return this.#seek(offset, 'data');
-  }
-
-  nextHole(offset: number): Promise<number> {
-    return this.#seek(offset, 'hole');
-  }
-
-  async close(): Promise<void> {
-    await this.file.close();
-  }
-
-  async #readWhole(offset: number, target: Uint8Array): Promise<void> {
     for (let done = 0; done < target.length; ) {
       let bytesRead: number;
       try {
@@ -71,6 +46,18 @@ export class SnapshotDisk implements Holes {
       if (bytesRead === 0) throw new StillError('EIO', `${this.path} ends at ${offset + done}`);
       done += bytesRead;
     }
+  }
+
+  nextData(offset: number): Promise<number> {
+    return this.#seek(offset, 'data');
+  }
+
+  nextHole(offset: number): Promise<number> {
+    return this.#seek(offset, 'hole');
+  }
+
+  async close(): Promise<void> {
+    await this.file.close();
   }
 
   async #seek(offset: number, wanted: 'data' | 'hole'): Promise<number> {
