@@ -4,7 +4,7 @@ import { type LogLevel, logLevels } from '../config/schema.js';
 import { settingsFrom } from '../config/settings.js';
 import { messageOf } from '../errors.js';
 import { openLog } from '../log.js';
-import { nameToText } from '../name.js';
+import { type Name, nameToText } from '../name.js';
 import type { BackupReference, BackupStore } from '../stores/store.js';
 import type { Time } from '../time.js';
 import { columns } from './columns.js';
@@ -37,6 +37,10 @@ interface ListedBackup {
   /** The name of the backup's folder in the store. */
   readonly folder: string;
   readonly kind: 'qemu' | 'lxc' | null;
+  /** It is not pruned. */
+  readonly protected: boolean;
+  /** What somebody has said of it. */
+  readonly note?: string;
 }
 
 interface ListFlags {
@@ -61,7 +65,7 @@ export function listCommand(invocation: Invocation): Command {
 }
 
 const listHelp = `
-Times are those of the backups, in UTC. A store or guest that can't be read is listed with the reason; the exit code is 1.
+Times are those of the backups, in UTC. Behind them stands whether a backup is protected, and the first line of its note. A store or guest that can't be read is listed with the reason; the exit code is 1.
 
 Examples:
   stillfs list --store /var/backups
@@ -98,7 +102,7 @@ async function listStore(store: BackupStore): Promise<Omit<Listing['stores'][num
     const guests: ListedGuest[] = [];
     for (const guest of await store.guests(signal)) {
       const backups = store.backups(guest, signal).then(
-        (references) => ({ backups: references.map(listed) }),
+        async (references) => ({ backups: await listedAll(store, guest, references, signal) }),
         (error: unknown) => ({ backups: [], problem: messageOf(error) }),
       );
       guests.push({ name: nameToText(guest), ...(await backups) });
@@ -109,8 +113,26 @@ async function listStore(store: BackupStore): Promise<Omit<Listing['stores'][num
   }
 }
 
-function listed({ time, folder, kind }: BackupReference): ListedBackup {
-  return { time: rfc3339(time), folder: nameToText(folder), kind: kind ?? null };
+/** One after another: the store's queue depth is for all that list it. */
+async function listedAll(
+  store: BackupStore,
+  guest: Name,
+  references: readonly BackupReference[],
+  signal: AbortSignal,
+): Promise<ListedBackup[]> {
+  const backups: ListedBackup[] = [];
+  for (const reference of references) {
+    const { time, folder, kind } = reference;
+    const { isProtected, note } = await store.marks(guest, reference, signal);
+    backups.push({
+      time: rfc3339(time),
+      folder: nameToText(folder),
+      kind: kind ?? null,
+      protected: isProtected,
+      ...(note !== undefined && { note }),
+    });
+  }
+  return backups;
 }
 
 function rfc3339({ seconds, nanoseconds }: Time): string {
@@ -124,15 +146,16 @@ function problems({ stores }: Listing): number {
 }
 
 function table(listing: Listing): string {
-  const rows: string[][] = [['STORE', 'GUEST', 'KIND', 'TIME', 'FOLDER']];
+  const rows: string[][] = [['STORE', 'GUEST', 'KIND', 'TIME', 'FOLDER', '']];
   for (const store of listing.stores) {
     if (store.problem !== undefined) rows.push([store.name, '-', '-', '-', store.problem]);
     else if (store.guests.length === 0) rows.push([store.name, '-', '-', '-', '(no guests)']);
     for (const guest of store.guests) {
       if (guest.problem !== undefined) rows.push([store.name, guest.name, '-', '-', guest.problem]);
       else if (guest.backups.length === 0) rows.push([store.name, guest.name, '-', '-', '(no backups)']);
-      for (const { time, folder, kind } of guest.backups) {
-        rows.push([store.name, guest.name, kind ?? '-', time, folder]);
+      for (const { time, folder, kind, note, protected: isProtected } of guest.backups) {
+        const said = [...(isProtected ? ['protected'] : []), ...(note?.split('\n').slice(0, 1) ?? [])];
+        rows.push([store.name, guest.name, kind ?? '-', time, folder, said.join(': ')]);
       }
     }
   }

@@ -6,6 +6,7 @@ import { chainCommand } from './chain.js';
 import { ExitCode, exitCodeOf, exitCodesHelp } from './exit-code.js';
 import type { Invocation } from './invocation.js';
 import { listCommand } from './list.js';
+import { noteCommand, protectCommand, unprotectCommand } from './marks.js';
 import { mountCommand } from './mount.js';
 import { mountHelperArguments } from './mount-helper.js';
 import { printable } from './printable.js';
@@ -26,7 +27,17 @@ Examples:
   stillfs verify /var/backups
   stillfs help mount`;
 
-const commands = ['mount', 'umount', 'list', 'snapshot', 'chain', 'backup', 'restore', 'verify', 'help'];
+const commands = [
+  'mount',
+  'umount',
+  'list',
+  'snapshot',
+  'chain',
+  'backup',
+  'restore',
+  'verify',
+  'help',
+];
 
 /** Runs the program and ends the process. */
 export async function main(argv: readonly string[]): Promise<never> {
@@ -69,6 +80,9 @@ async function program(invocation: Invocation): Promise<Command> {
     backupCommand,
     restoreCommand,
     verifyCommand,
+    protectCommand,
+    unprotectCommand,
+    noteCommand,
   ]) {
     program.addCommand(make(invocation).copyInheritedSettings(program));
   }

@@ -17,6 +17,8 @@ export interface BackupStore {
   backups(guest: Name, signal: AbortSignal): Promise<readonly BackupReference[]>;
   /** When guests came or went last; of a guest: when its backups did. Lists nothing. ENOENT: no such guest. */
   modified(guest: Name | undefined, signal: AbortSignal): Promise<Time>;
+  /** What people have said of a backup: looks at two files of it. A backup that went away has none. */
+  marks(guest: Name, backup: BackupReference, signal: AbortSignal): Promise<BackupMarks>;
   /** Opens a backup: finds its parts without reading them. ENOENT: it went away. */
   open(guest: Name, backup: BackupReference, signal: AbortSignal): Promise<Backup>;
 
@@ -33,6 +35,14 @@ export interface BackupReference {
   readonly folder: Name;
   /** Undefined where the folder's name does not tell. */
   readonly kind: 'qemu' | 'lxc' | undefined;
+}
+
+/** What people have said of a backup. */
+export interface BackupMarks {
+  /** It is not pruned. */
+  readonly isProtected: boolean;
+  /** Undefined where there is none. May have several lines. */
+  readonly note: string | undefined;
 }
 
 /** An opened backup. Its parts are opened one by one, when they are asked for. */

@@ -254,8 +254,8 @@ describe('stillfs list', () => {
             {
               name: '100',
               backups: [
-                { time: '2023-11-14T22:13:20Z', folder: backup, kind: 'qemu' },
-                { time: '2024-01-01T00:00:00Z', folder: '20240101T000000Z', kind: null },
+                { time: '2023-11-14T22:13:20Z', folder: backup, kind: 'qemu', protected: false },
+                { time: '2024-01-01T00:00:00Z', folder: '20240101T000000Z', kind: null, protected: false },
               ],
             },
           ],

@@ -2,6 +2,7 @@ import { openRawImage } from '../../disks/raw/raw-image.js';
 import type { StoreFolder } from '../../disks/store-folder.js';
 import { hasCode } from '../../errors.js';
 import type { Name } from '../../name.js';
+import type { BackupMarks } from '../store.js';
 import { inFolder, statBeneath } from './stored-entry.js';
 
 /** An empty file in a backup's folder: while it is there, the backup is not pruned. */
@@ -11,13 +12,6 @@ export const noteFile = 'note' as Name;
 
 /** A note of more bytes is cut, in UTF-8. */
 export const mostNoteBytes = 4096;
-
-/** What people have said of a backup. */
-export interface BackupMarks {
-  readonly isProtected: boolean;
-  /** Undefined where there is none. May have several lines. */
-  readonly note: string | undefined;
-}
 
 /** Reads what was said of a backup. Missing files say nothing; others that can't be read are errors. */
 export async function readMarks(

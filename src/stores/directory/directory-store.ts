@@ -6,8 +6,9 @@ import type { IdMap } from '../../id-map.js';
 import type { Logger } from '../../log.js';
 import { isEntryName, type Name, nameToText } from '../../name.js';
 import type { Time } from '../../time.js';
-import type { Backup, BackupReference, BackupStore } from '../store.js';
+import type { Backup, BackupMarks, BackupReference, BackupStore } from '../store.js';
 import { backupReference, byTime } from './backup-folder-name.js';
+import { readMarks } from './backup-marks.js';
 import { openDirectoryBackup } from './directory-backup.js';
 import { FolderWatches } from './folder-watches.js';
 import { ListedFolder } from './listed-folder.js';
@@ -117,6 +118,10 @@ class DirectoryStore implements BackupStore {
     } catch (error) {
       throw guest === undefined ? error : this.#absent(error, guest);
     }
+  }
+
+  async marks(guest: Name, backup: BackupReference, signal: AbortSignal): Promise<BackupMarks> {
+    return readMarks(this.#folder, inFolder(this.#guestFolder(guest), backup.folder), signal);
   }
 
   async open(guest: Name, backup: BackupReference, signal: AbortSignal): Promise<Backup> {
