@@ -10,6 +10,7 @@ import { noteCommand, protectCommand, unprotectCommand } from './marks.js';
 import { mountCommand } from './mount.js';
 import { mountHelperArguments } from './mount-helper.js';
 import { printable } from './printable.js';
+import { pruneCommand } from './prune.js';
 import { restoreCommand } from './restore.js';
 import { snapshotCommand } from './snapshot.js';
 import { umountCommand } from './umount.js';
@@ -25,6 +26,7 @@ Examples:
   stillfs backup 100 --store /var/backups
   stillfs restore /var/backups:100 --to /srv/restored
   stillfs verify /var/backups
+  stillfs prune /var/backups --keep-daily 7 --keep-weekly 4
   stillfs help mount`;
 
 const commands = [
@@ -36,6 +38,10 @@ const commands = [
   'backup',
   'restore',
   'verify',
+  'prune',
+  'protect',
+  'unprotect',
+  'note',
   'help',
 ];
 
@@ -80,6 +86,7 @@ async function program(invocation: Invocation): Promise<Command> {
     backupCommand,
     restoreCommand,
     verifyCommand,
+    pruneCommand,
     protectCommand,
     unprotectCommand,
     noteCommand,

@@ -140,12 +140,14 @@ export class StoredChain {
     return (await readdir(this.guestFolder)).filter((name) => name.startsWith('.') && name !== '.lock');
   }
 
-  /** Disks of backups that are there and are not, as QEMU reads them, what they were (`DISK of BACKUP`). */
-  async wrong(): Promise<string[]> {
+  /** Disks of backups that are there and are not, as QEMU reads them, what they were. The store may have been copied elsewhere. */
+  async wrong(guestFolder = this.guestFolder): Promise<string[]> {
     const wrong: string[] = [];
-    for (const backup of await this.backups())
+    for (const backup of (await readdir(guestFolder)).filter((name) => !name.startsWith('.')))
       for (const [disk, hash] of Object.entries(this.#recorded.get(backup) ?? {})) {
-        const found = await restoredSha256(this.path(backup), disk).catch((error: unknown) => String(error));
+        const found = await restoredSha256(join(guestFolder, backup), disk).catch((error: unknown) =>
+          String(error),
+        );
         if (found !== hash) wrong.push(`${disk} of ${backup}: ${found}`);
       }
     return wrong;

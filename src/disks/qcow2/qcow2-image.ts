@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { StillError } from '../../errors.js';
 import type { Extent } from '../../extents.js';
-import type { Name } from '../../name.js';
+import { type Name, nameToText } from '../../name.js';
 import type { Disk } from '../disk.js';
 import { mustLieWithin } from '../disk-range.js';
 import type { ImageFile } from '../image-file.js';
@@ -15,10 +15,23 @@ import { type Layer, RawLayer } from './layer.js';
 /**
  * Opens a qcow2 image with the whole chain that it is based on. `zero` is said of the chain, `dirty` of the image's own
  * layer: its data, its zero clusters, what lies beyond its parent's end, and everything where it has no parent.
- * Its internal snapshots and bitmaps are left alone. Errors: those of `openChain`.
+ * Its internal snapshots and bitmaps are left alone. `own` is how many images, from the first on, are taken for one layer.
+ * Errors: those of `openChain`; EINVAL: the chain has fewer images.
  */
-export async function openQcow2Image(folder: StoreFolder, path: Name, signal?: AbortSignal): Promise<Disk> {
-  return new Qcow2Image(await openChain(folder, path, signal));
+export async function openQcow2Image(
+  folder: StoreFolder,
+  path: Name,
+  signal?: AbortSignal,
+  own = 1,
+): Promise<Disk> {
+  const layers = await openChain(folder, path, signal);
+  if (own <= layers.length) return new Qcow2Image(layers, own);
+  await Promise.all(layers.map((layer) => layer.close()));
+  const shown = `${folder.path}/${nameToText(path)}`;
+  throw new StillError(
+    'EINVAL',
+    `${shown} is a chain of ${layers.length} images; ${own} are expected at least`,
+  );
 }
 
 /** A read is mapped and done in parts of this many bytes, so that its plan stays small. */
@@ -37,13 +50,19 @@ class Qcow2Image implements Disk {
   readonly size: number;
   readonly #layers: readonly Layer[];
   readonly #top: Layer;
+  /** The first image of the chain that is not the disk's own. */
+  readonly #parent: Layer | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(layers: readonly Layer[]) {
+  constructor(
+    layers: readonly Layer[],
+    private readonly own: number,
+  ) {
     const top = layers[0];
     if (!top) throw new RangeError('a chain has at least one image');
     this.#layers = layers;
     this.#top = top;
+    this.#parent = layers[own];
     this.size = top.size;
   }
 
@@ -141,14 +160,14 @@ class Qcow2Image implements Disk {
 
   /** How far it is to the parent's end, where what is absent turns from the parent's into this layer's own. */
   #toParentsEnd(offset: number): number {
-    const parent = this.#layers[1];
+    const parent = this.#parent;
     return parent && offset < parent.size ? parent.size - offset : Number.POSITIVE_INFINITY;
   }
 
   async #extentsOf(source: Source, offset: number, signal?: AbortSignal): Promise<Extent[]> {
     const { depth, run } = source;
-    const parent = this.#layers[1];
-    const dirty = depth === 0 || !parent || offset >= parent.size;
+    const parent = this.#parent;
+    const dirty = depth < this.own || !parent || offset >= parent.size;
     const layer = this.#layers[depth];
     if (run.kind === 'data' && layer instanceof RawLayer) {
       const ranges = await fileExtents(layer.file, run.hostOffset, run.length, signal);

@@ -19,7 +19,8 @@ import { guestType } from '../mounted/mounted-guest.js';
 import { isGone, MountedSnapshot } from '../mounted/mounted-snapshot.js';
 import { freeFolderName } from '../stored/stored-backups.js';
 import { sumFile } from '../sums/sum-file.js';
-import { clearUnfinished, UnfinishedBackup } from '../unfinished/unfinished-backup.js';
+import { clearLeft } from '../unfinished/clear-left.js';
+import { UnfinishedBackup } from '../unfinished/unfinished-backup.js';
 import type { BackupWork } from './backup-work.js';
 
 /** A backup of one guest, as it is wanted. */
@@ -78,7 +79,7 @@ export async function backupGuest(wish: GuestBackup, signal: AbortSignal): Promi
     ...(chain !== null && { STILLFS_CHAIN: chain }),
   };
   try {
-    await clearUnfinished(guestFolder, wish.log);
+    await clearLeft(guestFolder, wish.log);
     await hooks.mustRun('backup-start', facts, signal);
     const stored = await makeBackup(wish, guestFolder, signal);
     await hooks.run(

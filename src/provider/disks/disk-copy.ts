@@ -4,18 +4,16 @@ import { blockBytes, digestBytes, digestOf, digestOfZeros, lengthOfBlock } from 
 import type { SumsWriter } from '../sums/sums-writer.js';
 import type { Basis } from './basis.js';
 import { type BlockRun, type ByteRange, blockRuns } from './block-runs.js';
+import { clusterBytes, writeClusters } from './cluster-writes.js';
 import type { DirtyRow } from './dirty-rows.js';
 import type { GiveBack } from './give-back.js';
 import { inLanes } from './lanes.js';
 import type { SnapshotDisk } from './snapshot-disk.js';
 
-/** What is written at least at a time, in bytes: a cluster of the image. So no cluster is ever filled up from its parent. */
-export const clusterBytes = 65_536;
 /** How many blocks of a disk are under way at once. */
 const lanes = 8;
 /** So many checksums are compared at a time. */
 const digestsAtOnce = 4096;
-const zeros = Buffer.alloc(blockBytes);
 
 /** All that the copying of one disk needs, and whom it tells. */
 export interface DiskCopy {
@@ -158,50 +156,10 @@ class DiskCopier {
     return this.#write(begin, bytes, differs, signal);
   }
 
-  /** Writes some clusters of a block, neighbours at once. Says how many bytes they are. */
-  async #write(
-    begin: number,
-    bytes: Buffer,
-    wanted: readonly boolean[],
-    signal: AbortSignal,
-  ): Promise<number> {
+  /** Writes some clusters of a block. Says how many bytes they are. */
+  #write(begin: number, bytes: Buffer, wanted: readonly boolean[], signal: AbortSignal): Promise<number> {
     const { image, basis } = this.#copy;
-    let written = 0;
-    const kinds = wanted.map((isWanted, index): Kind => {
-      if (!isWanted) return 'none';
-      const at = index * clusterBytes;
-      const end = Math.min(at + clusterBytes, bytes.length);
-      if (zeros.compare(bytes, at, end, 0, end - at) !== 0) return 'data';
-      return basis.kind === 'whole' ? 'none' : 'zeros';
-    });
-    const writes: Promise<void>[] = [];
-    for (const { kind, from, to } of stretches(kinds)) {
-      const at = from * clusterBytes;
-      const end = Math.min(to * clusterBytes, bytes.length);
-      if (kind === 'none') continue;
-      const writing =
-        kind === 'data'
-          ? image.write(begin + at, bytes.subarray(at, end), undefined, signal)
-          : image.writeZeroes(begin + at, end - at, undefined, signal);
-      writes.push(writing);
-      written += end - at;
-    }
-    const failed = (await Promise.allSettled(writes)).find((result) => result.status === 'rejected');
-    if (failed) throw failed.reason;
-    return written;
-  }
-}
-
-type Kind = 'none' | 'zeros' | 'data';
-
-/** Neighbours of one kind together: from the first to before the last. */
-function* stretches(kinds: readonly Kind[]): Generator<{ kind: Kind; from: number; to: number }> {
-  for (let from = 0; from < kinds.length; ) {
-    const kind = kinds[from] ?? 'none';
-    let to = from + 1;
-    while (kinds[to] === kind) to++;
-    yield { kind, from, to };
-    from = to;
+    return writeClusters({ image, alone: basis.kind === 'whole' }, begin, bytes, wanted, signal);
   }
 }
 

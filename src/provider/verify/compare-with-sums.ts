@@ -1,8 +1,8 @@
 import type { Disk } from '../../disks/disk.js';
 import { messageOf } from '../../errors.js';
+import { type BlockKind, blockKinds } from '../disks/block-kinds.js';
 import type { SumsFile } from '../sums/sums-file.js';
 import { blockBytes, digestBytes, digestOf, digestOfZeros, lengthOfBlock } from '../sums/sums-format.js';
-import { type BlockKind, blockKinds } from './block-kinds.js';
 import { Damage } from './damage.js';
 
 /** How many blocks of a disk are read and summed at a time. */
@@ -61,7 +61,7 @@ class Comparing {
   async run(): Promise<Damage> {
     const { disk } = this.what;
     try {
-      for await (const kind of blockKinds(disk, this.signal)) {
+      for await (const kind of blockKinds(disk, blockBytes, this.signal)) {
         for (let first = kind.first; first < kind.first + kind.count; first += digestsAtOnce) {
           this.signal.throwIfAborted();
           const count = Math.min(digestsAtOnce, kind.first + kind.count - first);

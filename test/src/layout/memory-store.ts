@@ -2,7 +2,13 @@ import type { Disk } from '../../../src/disks/disk.js';
 import { StillError } from '../../../src/errors.js';
 import type { Extent } from '../../../src/extents.js';
 import { type Name, nameFromText } from '../../../src/name.js';
-import type { Backup, BackupMarks, BackupReference, BackupStore, StoredDisk } from '../../../src/stores/store.js';
+import type {
+  Backup,
+  BackupMarks,
+  BackupReference,
+  BackupStore,
+  StoredDisk,
+} from '../../../src/stores/store.js';
 import { epoch, type Time } from '../../../src/time.js';
 
 /** A disk whose bytes are 0xAA where it holds data, and which counts. */

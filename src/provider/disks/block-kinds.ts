@@ -1,7 +1,6 @@
 import type { Disk } from '../../disks/disk.js';
-import { blockBytes, blockCount } from '../sums/sums-format.js';
 
-/** Blocks of a disk (each the reach of one checksum) of which the same is known without reading their bytes. */
+/** Blocks of a disk of which the same is known without reading their bytes. */
 export interface BlockKind {
   readonly first: number;
   readonly count: number;
@@ -11,12 +10,13 @@ export interface BlockKind {
   readonly inherited: boolean;
 }
 
-/** Takes a disk apart into blocks, in their order. Blocks whose extents can't be told are of no kind: reading them tells why. */
+/** Takes a disk apart into blocks of so many bytes, in their order. Blocks whose extents can't be told are of no kind: reading them tells why. */
 export async function* blockKinds(
   disk: Disk,
+  blockBytes: number,
   signal: AbortSignal,
 ): AsyncGenerator<BlockKind, void, undefined> {
-  const blocks = blockCount(disk.size);
+  const blocks = Math.ceil(disk.size / blockBytes);
   /** What is true of the block that `at` lies in, up to there. */
   let zero = true;
   let inherited = true;
