@@ -91,6 +91,15 @@ describe('a mistake in a configuration is told with file, line, column and key',
     expect(problems('just words')).toEqual([`${file}:1:1: expected keys with values, found "just words"`]);
   });
 
+  it('what is left out of containers by a pattern that is none, or a path that is none', () => {
+    expect(
+      problems('backup:', '  archive: tar.zst', "  exclude: ['*.o', '[a']", '  excludeMounts: [/srv, srv]'),
+    ).toEqual([
+      `${file}:3:20: backup.exclude.1: "[a" is no pattern: a [ in it has no ]`,
+      `${file}:4:25: backup.excludeMounts.1: expected a path in the container: /srv/data`,
+    ]);
+  });
+
   it('a key without a value', () => {
     expect(problems('stores:', '  nightly:')).toEqual([
       `${file}:2:11: stores.nightly: expected keys with values, found nothing`,
