@@ -71,6 +71,9 @@ describe('stillfs restore of a container', () => {
       join(work, 'small'),
     );
     await archived('small', join(work, 'small'));
+    await mkdir(join(work, 'large'));
+    await sh('echo first >a-first; head -c 9000000 /dev/urandom >bytes', join(work, 'large'));
+    await archived('large', join(work, 'large'));
   });
   afterAll(() => output('rm', '-rf', work));
   afterEach(async () => {
@@ -176,9 +179,10 @@ describe('stillfs restore of a container', () => {
     try {
       const { dev } = await stat(rootfs);
       const damaged = join(await folderOf('damaged'), 'archive.tar');
-      await cp(join(store, 'small', time, 'archive.tar'), damaged);
-      await cp(join(store, 'small', time, 'archive.tar.sums'), `${damaged}.sums`);
-      await flip(damaged, 100_000);
+      await cp(join(store, 'large', time, 'archive.tar'), damaged);
+      await cp(join(store, 'large', time, 'archive.tar.sums'), `${damaged}.sums`);
+      // Behind what tar has written by then.
+      await flip(damaged, 8_000_000);
       expect((await restore('damaged', '--to', to)).exitCode).toBe(1);
       expect(await readdir(rootfs)).toEqual([]);
       const { exitCode, stderr } = await restore('small', '--to', to);
@@ -207,11 +211,7 @@ describe('stillfs restore of a container', () => {
 
   it('leaves nothing behind, and nothing running, when it is interrupted', async () => {
     const to = await fresh('restored');
-    const random = join(work, 'random');
-    await mkdir(random);
-    await sh('head -c 9000000 /dev/urandom >bytes', random);
-    await archived('slow', random);
-    const args = ['restore', `${store}:slow`, '--to', to, '--bwlimit', '1M', '--json'];
+    const args = ['restore', `${store}:large`, '--to', to, '--bwlimit', '1M', '--json'];
     const child = execa(process.execPath, [command, ...args], { reject: false, stdin: 'ignore' });
     await heard(child, /"part":"rootfs","done":[1-9]/);
     child.kill('SIGINT');
