@@ -1,5 +1,5 @@
-import { webcrypto } from 'node:crypto';
 import { StillError } from '../../errors.js';
+import { sha256 } from './sha256.js';
 
 /**
  * A `.sums` file holds a SHA-256 of each MiB of a disk, or of a file, so that what changed is found without its old bytes, and
@@ -16,7 +16,7 @@ import { StillError } from '../../errors.js';
  */
 const magic = Buffer.from('stillfs sums\n\0\0\0', 'latin1');
 const version = 1;
-const sha256 = 1;
+const sha256Algorithm = 1;
 
 /** How much one digest stands for, in bytes. */
 export const blockBytes = 2 ** 20;
@@ -36,7 +36,7 @@ export function sumsHeader(sizeBytes: number): Buffer {
   const header = Buffer.alloc(headerBytes);
   magic.copy(header);
   header.writeUInt32LE(version, 16);
-  header.writeUInt32LE(sha256, 20);
+  header.writeUInt32LE(sha256Algorithm, 20);
   header.writeBigUInt64LE(BigInt(blockBytes), 24);
   header.writeBigUInt64LE(BigInt(sizeBytes), 32);
   return header;
@@ -47,7 +47,7 @@ export function summedBytes(header: Buffer, path: string): number {
   if (header.length < headerBytes || !header.subarray(0, magic.length).equals(magic))
     throw new StillError('EIO', `${path} does not begin as a file of checksums does`);
   const kind = [header.readUInt32LE(16), header.readUInt32LE(20), header.readBigUInt64LE(24)];
-  if (kind[0] !== version || kind[1] !== sha256 || kind[2] !== BigInt(blockBytes))
+  if (kind[0] !== version || kind[1] !== sha256Algorithm || kind[2] !== BigInt(blockBytes))
     throw new StillError(
       'EOPNOTSUPP',
       `${path} is of a kind that is not known here (version ${kind[0]}, algorithm ${kind[1]}, blocks of ${kind[2]} bytes)`,
@@ -58,9 +58,9 @@ export function summedBytes(header: Buffer, path: string): number {
   return Number(size);
 }
 
-/** The digest of one block. Computed in the thread pool, several at a time; `bytes` is copied before this returns. */
-export async function digestOf(bytes: Uint8Array<ArrayBuffer>): Promise<Buffer> {
-  return Buffer.from(await webcrypto.subtle.digest('SHA-256', bytes));
+/** The digest of one block, whose bytes must not change before it is there. */
+export function digestOf(bytes: Uint8Array): Promise<Buffer> {
+  return sha256(bytes);
 }
 
 const zeros = Buffer.alloc(blockBytes);
