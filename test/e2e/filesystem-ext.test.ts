@@ -151,7 +151,7 @@ describe('an ext file system', () => {
       '-b',
       '1024',
       '-N',
-      `${files + 1000}`,
+      `${files + files / 50}`,
       '-O',
       'large_dir',
     );
