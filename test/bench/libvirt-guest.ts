@@ -9,6 +9,7 @@ import { GuestShell } from '../machine/guest-shell.js';
 import { kernelParameters } from '../machine/machine.js';
 import { modulesOfBus } from '../machine/machine-disk.js';
 import { Libvirt } from './libvirt.js';
+import type { Running } from './mounts.js';
 
 /** What libvirt calls the machine. */
 export const domain = 'bench';
@@ -20,6 +21,7 @@ export class LibvirtGuest extends ServedMount {
   readonly disk: string;
   readonly state: string;
   #libvirt: Libvirt | undefined;
+  #machine: Running | undefined;
   #shell: GuestShell | undefined;
 
   private constructor(folder: string) {
@@ -70,7 +72,12 @@ export class LibvirtGuest extends ServedMount {
   /** Pulls the guest's plug, and ends all that served it. Its disk stays. */
   async powerOff(): Promise<void> {
     await this.end();
-    await this.#libvirt?.run('virsh', 'destroy', domain).catch(() => undefined);
+    if (this.#machine) {
+      // It may have ended by itself: what failed then says so.
+      await this.#libvirt?.run('virsh', 'destroy', domain).catch(() => undefined);
+      await this.#machine.stop();
+      this.#machine = undefined;
+    }
     await this.#libvirt?.stop();
     this.#libvirt = undefined;
   }
@@ -85,7 +92,7 @@ export class LibvirtGuest extends ServedMount {
     const shell = join(this.folder, 'shell.sock');
     const description = join(this.folder, 'domain.xml');
     await writeFile(description, await domainXml({ disk: this.disk, shell, monitor: this.#monitor }));
-    await this.#libvirt.run('virsh', 'create', description);
+    this.#machine = await this.#libvirt.startMachine(description, shell);
     const socket = connect(shell);
     await once(socket, 'connect');
     this.#shell = new GuestShell(socket);

@@ -23,6 +23,9 @@ cgroup_controllers = []
 stdio_handler = "file"
 `;
 
+/** `setpriv` has the program end when we do, however that comes. */
+const withUs = ['--pdeathsig=TERM'];
+
 /**
  * A libvirtd in a mount namespace of its own: it sees nothing of the host's libvirt, and the host nothing of it, but both the same
  * images. Programs that talk to it are run in there.
@@ -49,17 +52,27 @@ export class Libvirt {
       'exec libvirtd --pid-file "$0/libvirtd.pid"',
     ];
     const socket = join(folder, 'sockets', 'libvirt-sock');
-    const args = ['--mount', 'sh', '-c', binds.join(' && '), folder];
-    return new Libvirt(await start('unshare', args, socket, () => exists(socket)));
+    const args = [...withUs, 'unshare', '--mount', 'sh', '-c', binds.join(' && '), folder];
+    return new Libvirt(await start('setpriv', args, socket, () => exists(socket)));
   }
 
-  /** Runs a program to its end where it finds this libvirt, and gives what it wrote. */
-  async run(program: string, ...args: readonly string[]): Promise<string> {
-    const { stdout } = await execa('nsenter', [`--mount=/proc/${this.daemon.pid}/ns/mnt`, program, ...args]);
-    return stdout;
+  /** Runs a program to its end where it finds this libvirt. */
+  async run(program: string, ...args: readonly string[]): Promise<void> {
+    await execa('nsenter', [this.#namespace, program, ...args]);
   }
 
-  /** Machines that run go on: end them before. */
+  /** Starts a machine by its description, which makes a socket. It ends with what is given back, or with us. */
+  startMachine(description: string, socket: string): Promise<Running> {
+    // libvirt ends the machine when the connection ends through which it was started.
+    const commands = `create --autodestroy ${description}; event --loop --all`;
+    const args = [...withUs, 'nsenter', this.#namespace, 'virsh', commands];
+    return start('setpriv', args, socket, () => exists(socket));
+  }
+
+  get #namespace(): string {
+    return `--mount=/proc/${this.daemon.pid}/ns/mnt`;
+  }
+
   stop(): Promise<void> {
     return this.daemon.stop();
   }
