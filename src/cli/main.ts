@@ -1,20 +1,10 @@
 import { Command, CommanderError } from 'commander';
 import { hasCode, messageOf } from '../errors.js';
 import { exitNow } from '../posix/exit.js';
-import { backupCommand } from './backup.js';
-import { chainCommand } from './chain.js';
 import { ExitCode, exitCodeOf, exitCodesHelp } from './exit-code.js';
 import type { Invocation } from './invocation.js';
-import { listCommand } from './list.js';
-import { noteCommand, protectCommand, unprotectCommand } from './marks.js';
-import { mountCommand } from './mount.js';
 import { mountHelperArguments } from './mount-helper.js';
 import { printable } from './printable.js';
-import { pruneCommand } from './prune.js';
-import { restoreCommand } from './restore.js';
-import { snapshotCommand } from './snapshot.js';
-import { umountCommand } from './umount.js';
-import { verifyCommand } from './verify.js';
 import { version } from './version.js';
 
 const programHelp = `${exitCodesHelp}
@@ -29,21 +19,23 @@ Examples:
   stillfs prune /var/backups --keep-daily 7 --keep-weekly 4
   stillfs help mount`;
 
-const commands = [
-  'mount',
-  'umount',
-  'list',
-  'snapshot',
-  'chain',
-  'backup',
-  'restore',
-  'verify',
-  'prune',
-  'protect',
-  'unprotect',
-  'note',
-  'help',
-];
+type MakeCommand = (invocation: Invocation) => Command;
+
+/** The commands in the order of the help; each is loaded when it is wanted, for all of them take several times as long to start. */
+const commands: ReadonlyMap<string, () => Promise<MakeCommand>> = new Map([
+  ['mount', async () => (await import('./mount.js')).mountCommand],
+  ['umount', async () => (await import('./umount.js')).umountCommand],
+  ['list', async () => (await import('./list.js')).listCommand],
+  ['snapshot', async () => (await import('./snapshot.js')).snapshotCommand],
+  ['chain', async () => (await import('./chain.js')).chainCommand],
+  ['backup', async () => (await import('./backup.js')).backupCommand],
+  ['restore', async () => (await import('./restore.js')).restoreCommand],
+  ['verify', async () => (await import('./verify.js')).verifyCommand],
+  ['prune', async () => (await import('./prune.js')).pruneCommand],
+  ['protect', async () => (await import('./marks.js')).protectCommand],
+  ['unprotect', async () => (await import('./marks.js')).unprotectCommand],
+  ['note', async () => (await import('./marks.js')).noteCommand],
+]);
 
 /** Runs the program and ends the process. */
 export async function main(argv: readonly string[]): Promise<never> {
@@ -59,7 +51,7 @@ export async function main(argv: readonly string[]): Promise<never> {
 async function run(argv: readonly string[]): Promise<ExitCode> {
   const invocation: Invocation = { args: argv, exitCode: ExitCode.fine, debug: false };
   try {
-    invocation.args = mountHelperArguments(argv, commands) ?? argv;
+    invocation.args = mountHelperArguments(argv, [...commands.keys(), 'help']) ?? argv;
     await (await program(invocation)).parseAsync([...invocation.args], { from: 'user' });
     return invocation.exitCode;
   } catch (error) {
@@ -77,22 +69,11 @@ async function program(invocation: Invocation): Promise<Command> {
     .exitOverride()
     .showSuggestionAfterError()
     .addHelpText('after', programHelp);
-  for (const make of [
-    mountCommand,
-    umountCommand,
-    listCommand,
-    snapshotCommand,
-    chainCommand,
-    backupCommand,
-    restoreCommand,
-    verifyCommand,
-    pruneCommand,
-    protectCommand,
-    unprotectCommand,
-    noteCommand,
-  ]) {
+  const [first = ''] = invocation.args;
+  const load = commands.get(first);
+  const wanted = load ? [load] : first === '--version' ? [] : [...commands.values()];
+  for (const make of await Promise.all(wanted.map((each) => each())))
     program.addCommand(make(invocation).copyInheritedSettings(program));
-  }
   return program;
 }
 
