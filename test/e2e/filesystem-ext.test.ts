@@ -151,7 +151,7 @@ describe('an ext file system', () => {
       '-b',
       '1024',
       '-N',
-      `${files + files / 50}`,
+      `${files + files / 50 + 1000}`,
       '-O',
       'large_dir',
     );
