@@ -40,9 +40,13 @@ const commands: ReadonlyMap<string, () => Promise<MakeCommand>> = new Map([
 /** Runs the program and ends the process. */
 export async function main(argv: readonly string[]): Promise<never> {
   process.stdout.on('error', endOfReader);
+  let ended = false;
   // What ends because nothing is left to wait for, before it has come to its end, is no success.
-  process.exitCode = ExitCode.failure;
+  process.once('exit', () => {
+    if (!ended) process.exitCode = ExitCode.failure;
+  });
   const exitCode = await run(argv);
+  ended = true;
   // Those who clean up when a process exits have their turn; then nothing is waited for that may never answer.
   process.emit('exit', exitCode);
   exitNow(exitCode);

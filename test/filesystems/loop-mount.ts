@@ -1,6 +1,8 @@
 import { mkdtemp, rmdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { messageOf } from '../../src/errors.js';
 import { output } from '../e2e/served-mount.js';
 
 /** An image mounted by the kernel, over a loop device of its own. */
@@ -32,9 +34,22 @@ export class LoopMount {
 
   /** Unmounts, which writes everything to the image. */
   async stop(): Promise<void> {
-    await output('umount', this.mountpoint);
+    await this.#unmount();
     await output('losetup', '--detach', this.device);
     await rmdir(this.mountpoint);
+  }
+
+  /** What was killed in it may still be letting go of its files when its exit is known. */
+  async #unmount(): Promise<void> {
+    for (let left = 50; ; left--) {
+      try {
+        await output('umount', this.mountpoint);
+        return;
+      } catch (error) {
+        if (left === 0 || !/target is busy/.test(messageOf(error))) throw error;
+        await delay(100);
+      }
+    }
   }
 }
 
