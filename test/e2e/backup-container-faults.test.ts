@@ -16,8 +16,8 @@ const telling = [/^open excluded$/, /^open archive\.tar\.zst\.sums$/, /^rename t
 const big = '/root/big';
 const forms = ['tar.zst', 'tar', 'squashfs', 'folder'] as const;
 type Form = (typeof forms)[number];
-/** Of the two that tar alone makes one will do. */
-const packed = full ? forms : (['tar.zst', 'squashfs', 'folder'] as const);
+/** Those that are ended while they are packed; the short form has the usual one, and the one that is no archive. */
+const packed = full ? forms : (['tar.zst', 'folder'] as const);
 const programsOfForm: Readonly<Record<Form, string[]>> = {
   'tar.zst': ['tar', 'zstd'],
   tar: ['tar'],

@@ -7,7 +7,7 @@ import { KnownGuest } from '../faults/known-guest.js';
 const mebibyte = 1024 * 1024;
 const full = process.env.STILLFS_FULL !== undefined;
 /** Every so many steps are tried, each of them with STILLFS_FULL. */
-const stride = full ? 1 : 12;
+const stride = full ? 1 : 24;
 /** One test tries many steps: milliseconds. */
 const patience = { timeout: full ? 1_200_000 : 120_000 };
 

@@ -10,12 +10,17 @@ import { output, sha256 } from './served-mount.js';
 
 const mebibyte = 2 ** 20;
 const diskBytes = 6 * mebibyte;
-const discards = process.env.STILLFS_FULL ? 1000 : 100;
+const full = process.env.STILLFS_FULL !== undefined;
+const discards = full ? 1000 : 100;
 
-/** Every way to give a VM a disk on this bus: with an I/O thread and without, -blockdev and -drive, raw and qcow2. */
+/**
+ * Every way to give a VM a disk on this bus: with an I/O thread and without, -blockdev and -drive, raw and qcow2. The short form tries
+ * -drive on one bus alone: it differs by the name.
+ */
 function everyDisk(bus: DiskBus): GuestDisk[] {
+  const ways = full || bus === 'virtio-blk' ? (['blockdev', 'drive'] as const) : (['blockdev'] as const);
   return [true, false].flatMap((iothread) =>
-    (['blockdev', 'drive'] as const).flatMap((way) =>
+    ways.flatMap((way) =>
       (['raw', 'qcow2'] as const).map((format) => ({
         id: `${format}-${way}${iothread ? '-io' : ''}`,
         ...{ bytes: diskBytes, bus, iothread, way, format },
