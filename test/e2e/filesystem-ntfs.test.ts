@@ -198,7 +198,7 @@ describe('an NTFS volume', () => {
       await output('cp', '-r', '--preserve=links,timestamps', ...sources, root);
     });
     expect(await differences(image)).toEqual(same);
-  });
+  }, 3_600_000);
 
   it('that is full of pieces tells where each of them lies', async () => {
     await makeVolume(image, 24 * mebibyte, '-c', '512');
