@@ -2,8 +2,8 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { ConfigError } from '../config/file.js';
 import { mountPath, mountPathRule } from '../config/mount-path.js';
 import { plainName, plainNameRule } from '../config/plain-name.js';
-import { type LogLevel, logLevels } from '../config/schema.js';
-import { type Settings, settingsFrom } from '../config/settings.js';
+import type { LogLevel } from '../config/schema.js';
+import type { Settings } from '../config/settings.js';
 import { messageOf } from '../errors.js';
 import { openLog } from '../log.js';
 import { type GuestResult, runBackupJob } from '../provider/backup/backup-job.js';
@@ -14,7 +14,14 @@ import { type HookCommands, hookPhases } from '../provider/job/hooks.js';
 import { columns } from './columns.js';
 import { CommandError, ExitCode } from './exit-code.js';
 import { mountOf } from './guest-mount.js';
-import { collected, configOption, type Invocation } from './invocation.js';
+import {
+  collected,
+  configOption,
+  type Invocation,
+  logLevelOption,
+  settingsOf,
+  waitOption,
+} from './invocation.js';
 import { namedStore } from './named-store.js';
 import { rate, wholeNumber } from './option-values.js';
 import { bytesText, secondsText } from './report/amounts.js';
@@ -110,14 +117,10 @@ export function backupCommand(invocation: Invocation): Command {
     .addOption(
       new Option('--hook <phase=command>', 'a command to be run; may be repeated').argParser(collected),
     )
-    .addOption(
-      new Option('--wait <seconds>', 'wait while a guest is in use: by another backup, or another snapshot')
-        .argParser(wholeNumber(0))
-        .default(0),
-    )
+    .addOption(waitOption('wait while a guest is in use: by another backup, or another snapshot'))
     .option('--json', 'print what happens as JSON, one event a line')
     .addOption(configOption())
-    .addOption(new Option('--log-level <level>', 'how much the log says (default: info)').choices(logLevels))
+    .addOption(logLevelOption())
     .addHelpText('after', backupHelp)
     .action(async (guests: string[], flags: BackupFlags) => {
       invocation.exitCode = await backup(guests, flags, invocation);
@@ -125,11 +128,7 @@ export function backupCommand(invocation: Invocation): Command {
 }
 
 async function backup(ids: readonly string[], flags: BackupFlags, invocation: Invocation): Promise<ExitCode> {
-  const settings = await settingsFrom({
-    ...(flags.config !== undefined && { config: flags.config }),
-    ...(flags.logLevel !== undefined && { logLevel: flags.logLevel }),
-  });
-  invocation.debug = settings.logLevel === 'debug' || settings.logLevel === 'trace';
+  const settings = await settingsOf(flags, invocation);
   const store = namedStore(flags.store ?? '', settings);
   const hooks = hooksOf(settings, flags.hook ?? []);
   const guests: { guest: string; mount: string }[] = [];

@@ -1,6 +1,14 @@
 import { Option } from 'commander';
-import { defaultCacheFolder, defaultConfigFile, defaultStateFolder } from '../config/settings.js';
+import { type LogLevel, logLevels } from '../config/schema.js';
+import {
+  defaultCacheFolder,
+  defaultConfigFile,
+  defaultStateFolder,
+  type Settings,
+  settingsFrom,
+} from '../config/settings.js';
 import type { ExitCode } from './exit-code.js';
+import { wholeNumber } from './option-values.js';
 
 /** One run of the program: what it was called with, and what came of it. */
 export interface Invocation {
@@ -15,6 +23,34 @@ export interface Invocation {
 /** `--config FILE`, as several commands take it. */
 export function configOption(): Option {
   return new Option('--config <file>', `the configuration (default: ${defaultConfigFile} if it is there)`);
+}
+
+/** `--log-level LEVEL`, as several commands take it. */
+export function logLevelOption(): Option {
+  return new Option('--log-level <level>', 'how much the log says (default: info)').choices(logLevels);
+}
+
+/** `--wait SECONDS`, none unless it is said: for a guest's backups, or what else `description` tells. */
+export function waitOption(description = "wait while the guest's backups are in use"): Option {
+  return new Option('--wait <seconds>', description).argParser(wholeNumber(0)).default(0);
+}
+
+/** The settings of a command that takes no more of them than `--config` and `--log-level`. */
+export async function settingsOf(
+  { config, logLevel }: { readonly config?: string; readonly logLevel?: LogLevel },
+  invocation: Invocation,
+): Promise<Settings> {
+  const settings = await settingsFrom({
+    ...(config !== undefined && { config }),
+    ...(logLevel !== undefined && { logLevel }),
+  });
+  tellPlaces(invocation, settings);
+  return settings;
+}
+
+/** Who wants the log to say so much wants to know where errors arose, too. */
+export function tellPlaces(invocation: Invocation, { logLevel }: Pick<Settings, 'logLevel'>): void {
+  invocation.debug = logLevel === 'debug' || logLevel === 'trace';
 }
 
 /** `--store [NAME=]DIR`, as often as wanted, as several commands take it. */

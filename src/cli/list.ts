@@ -9,7 +9,7 @@ import type { BackupReference, BackupStore } from '../stores/store.js';
 import type { Time } from '../time.js';
 import { columns } from './columns.js';
 import { ExitCode } from './exit-code.js';
-import { configOption, type Invocation, storeOption } from './invocation.js';
+import { configOption, type Invocation, storeOption, tellPlaces } from './invocation.js';
 import { realStore } from './mountpoint.js';
 import { closeStores, openStores } from './open-stores.js';
 
@@ -77,7 +77,7 @@ async function list(flags: ListFlags, invocation: Invocation): Promise<ExitCode>
     stores: flags.store ?? [],
     logLevel: flags.logLevel ?? 'warn',
   });
-  invocation.debug = settings.logLevel === 'debug' || settings.logLevel === 'trace';
+  tellPlaces(invocation, settings);
   if (settings.stores.length === 0) throw new ConfigError(['no store: give --store DIR, or a configuration']);
   for (const store of settings.stores) await realStore(store);
   const stores = await openStores(settings.stores, openLog(settings.logLevel));

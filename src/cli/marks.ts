@@ -1,13 +1,12 @@
-import { Command, Option } from 'commander';
+import { Command } from 'commander';
 import { settingsFrom } from '../config/settings.js';
 import { hasCode, messageOf } from '../errors.js';
 import { markBackup, marksOf, type NamedBackup, type NewMarks } from '../provider/marks/mark-backup.js';
 import { openStoreFolder } from '../provider/stored/stored-guests.js';
 import { parseBackupAddress } from './backup-address.js';
 import { CommandError, ExitCode } from './exit-code.js';
-import { configOption, type Invocation } from './invocation.js';
+import { configOption, type Invocation, waitOption } from './invocation.js';
 import { namedStore } from './named-store.js';
-import { wholeNumber } from './option-values.js';
 import { printable } from './printable.js';
 import { stopSignals } from './stop-signals.js';
 
@@ -75,11 +74,7 @@ function markCommand(name: string, description: string): Command {
       '<STORE:GUEST/TIME>',
       'the backup: of a store of the configuration, or a folder; TIME is its folder, or "latest"',
     )
-    .addOption(
-      new Option('--wait <seconds>', "wait while the guest's backups are in use")
-        .argParser(wholeNumber(0))
-        .default(0),
-    )
+    .addOption(waitOption())
     .addOption(configOption());
 }
 

@@ -1,6 +1,6 @@
 import { Command, Option } from 'commander';
 import { ConfigError } from '../config/file.js';
-import { type LogLevel, logLevels, type TransportName, transports } from '../config/schema.js';
+import { type LogLevel, type TransportName, transports } from '../config/schema.js';
 import { defaultConfigFile, type Said, type Settings, settingsFrom } from '../config/settings.js';
 import { type Logger, openLog } from '../log.js';
 import { readinessOption, starter, startInBackground } from './background.js';
@@ -12,8 +12,10 @@ import {
   configOption,
   guestOption,
   type Invocation,
+  logLevelOption,
   stateOption,
   storeOption,
+  tellPlaces,
 } from './invocation.js';
 import { readyMountpoint } from './mountpoint.js';
 import { serve } from './serve.js';
@@ -54,7 +56,7 @@ export function mountCommand(invocation: Invocation): Command {
     .option('--open-to-others', "with --allow-other: let them into backups/, which is root's otherwise")
     .option('--background', 'return once the tree answers, and serve it in the background')
     .option('--log-file <file>', 'with --background: where the log is appended (default: nowhere)')
-    .addOption(new Option('--log-level <level>', 'how much the log says (default: info)').choices(logLevels))
+    .addOption(logLevelOption())
     .addOption(
       new Option(
         '-o, --option <list>',
@@ -87,7 +89,7 @@ async function mount(
 ): Promise<ExitCode> {
   const fstab = parseFstabOptions(flags.option ?? []);
   const settings = await settingsFrom(said(mountpoint, flags, fstab));
-  invocation.debug = settings.logLevel === 'debug' || settings.logLevel === 'trace';
+  tellPlaces(invocation, settings);
   const target = settings.mountpoint;
   if (target === undefined) {
     throw new ConfigError(['no MOUNTPOINT: give one, or set mount.mountpoint in the configuration']);

@@ -1,13 +1,13 @@
 import { Command, Option } from 'commander';
 import { ConfigError } from '../config/file.js';
-import { type LogLevel, logLevels } from '../config/schema.js';
-import { type Settings, settingsFrom } from '../config/settings.js';
+import type { LogLevel } from '../config/schema.js';
+import type { Settings } from '../config/settings.js';
 import { openLog } from '../log.js';
 import { type KeepPeriod, type KeepRules, keepPeriods } from '../provider/prune/keep-rules.js';
 import { type PruneResult, runPruneJob } from '../provider/prune/prune-job.js';
 import { parseBackupAddress } from './backup-address.js';
 import { ExitCode } from './exit-code.js';
-import { configOption, type Invocation } from './invocation.js';
+import { configOption, type Invocation, logLevelOption, settingsOf, waitOption } from './invocation.js';
 import { namedStore } from './named-store.js';
 import { wholeNumber } from './option-values.js';
 import {
@@ -70,14 +70,10 @@ export function pruneCommand(invocation: Invocation): Command {
   return command
     .option('--keep-all', 'keep all; only what was interrupted is finished')
     .option('--dry-run', 'say what would be done, and do nothing')
-    .addOption(
-      new Option('--wait <seconds>', "wait while the guest's backups are in use")
-        .argParser(wholeNumber(0))
-        .default(0),
-    )
+    .addOption(waitOption())
     .option('--json', 'print what happens as JSON, one event a line')
     .addOption(configOption())
-    .addOption(new Option('--log-level <level>', 'how much the log says (default: info)').choices(logLevels))
+    .addOption(logLevelOption())
     .addHelpText('after', pruneHelp)
     .action(async (address: string, flags: PruneFlags) => {
       invocation.exitCode = await prune(address, flags, invocation);
@@ -87,11 +83,7 @@ export function pruneCommand(invocation: Invocation): Command {
 async function prune(text: string, flags: PruneFlags, invocation: Invocation): Promise<ExitCode> {
   const { store, guest } = parseBackupAddress(text, { least: 'store', most: 'guest' });
   const rules = rulesOf(flags);
-  const settings = await settingsFrom({
-    ...(flags.config !== undefined && { config: flags.config }),
-    ...(flags.logLevel !== undefined && { logLevel: flags.logLevel }),
-  });
-  invocation.debug = settings.logLevel === 'debug' || settings.logLevel === 'trace';
+  const settings = await settingsOf(flags, invocation);
   const { path } = namedStore(store, settings);
   const dryRun = flags.dryRun ?? false;
   const report = reportFor(flags, settings);

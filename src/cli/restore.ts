@@ -2,8 +2,8 @@ import { resolve } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { ConfigError } from '../config/file.js';
 import { idMap, idMapSaid } from '../config/id-range.js';
-import { type LogLevel, logLevels } from '../config/schema.js';
-import { type Settings, settingsFrom } from '../config/settings.js';
+import type { LogLevel } from '../config/schema.js';
+import type { Settings } from '../config/settings.js';
 import { hasCode, messageOf } from '../errors.js';
 import type { IdMap } from '../id-map.js';
 import { openLog } from '../log.js';
@@ -13,9 +13,9 @@ import { type Restored, type RestoreWish, restoreGuest } from '../provider/resto
 import { parseBackupAddress } from './backup-address.js';
 import { columns } from './columns.js';
 import { CommandError, ExitCode } from './exit-code.js';
-import { configOption, type Invocation } from './invocation.js';
+import { configOption, type Invocation, logLevelOption, settingsOf, waitOption } from './invocation.js';
 import { namedStore } from './named-store.js';
-import { rate, wholeNumber } from './option-values.js';
+import { rate } from './option-values.js';
 import {
   jsonRestoreReport,
   logRestoreReport,
@@ -91,14 +91,10 @@ export function restoreCommand(invocation: Invocation): Command {
     .addOption(
       new Option('--bwlimit <rate>', 'bytes that are read a second, with K, M or G: 80M').argParser(rate),
     )
-    .addOption(
-      new Option('--wait <seconds>', "wait while the guest's backups are in use")
-        .argParser(wholeNumber(0))
-        .default(0),
-    )
+    .addOption(waitOption())
     .option('--json', 'print what happens as JSON, one event a line')
     .addOption(configOption())
-    .addOption(new Option('--log-level <level>', 'how much the log says (default: info)').choices(logLevels))
+    .addOption(logLevelOption())
     .addHelpText('after', restoreHelp)
     .action(async (address: string, flags: RestoreFlags) => {
       invocation.exitCode = await restore(address, flags, invocation);
@@ -106,11 +102,7 @@ export function restoreCommand(invocation: Invocation): Command {
 }
 
 async function restore(text: string, flags: RestoreFlags, invocation: Invocation): Promise<ExitCode> {
-  const settings = await settingsFrom({
-    ...(flags.config !== undefined && { config: flags.config }),
-    ...(flags.logLevel !== undefined && { logLevel: flags.logLevel }),
-  });
-  invocation.debug = settings.logLevel === 'debug' || settings.logLevel === 'trace';
+  const settings = await settingsOf(flags, invocation);
   const { store, guest = '', time = 'latest' } = parseBackupAddress(text, { least: 'guest', most: 'time' });
   const homeless = flags.disk?.find(({ target }) => target === undefined);
   if (flags.to === undefined && (!flags.disk || homeless))

@@ -1,14 +1,13 @@
-import { Command, Option } from 'commander';
-import { type LogLevel, logLevels } from '../config/schema.js';
-import { type Settings, settingsFrom } from '../config/settings.js';
+import { Command } from 'commander';
+import type { LogLevel } from '../config/schema.js';
+import type { Settings } from '../config/settings.js';
 import { openLog } from '../log.js';
 import { type GuestVerdict, worst } from '../provider/verify/verdict.js';
 import { runVerifyJob } from '../provider/verify/verify-job.js';
 import { parseBackupAddress } from './backup-address.js';
 import { ExitCode } from './exit-code.js';
-import { configOption, type Invocation } from './invocation.js';
+import { configOption, type Invocation, logLevelOption, settingsOf, waitOption } from './invocation.js';
 import { namedStore } from './named-store.js';
-import { wholeNumber } from './option-values.js';
 import {
   jsonVerifyReport,
   logVerifyReport,
@@ -47,14 +46,10 @@ export function verifyCommand(invocation: Invocation): Command {
   return new Command('verify')
     .description('compare backups of a store with their checksums')
     .argument('<STORE[:GUEST[/TIME]]>', 'what to verify: a store, the backups of a guest, or one of them')
-    .addOption(
-      new Option('--wait <seconds>', 'wait while a backup or a prune of the guest goes on')
-        .argParser(wholeNumber(0))
-        .default(0),
-    )
+    .addOption(waitOption('wait while a backup or a prune of the guest goes on'))
     .option('--json', 'print what is found as JSON, one event a line')
     .addOption(configOption())
-    .addOption(new Option('--log-level <level>', 'how much the log says (default: info)').choices(logLevels))
+    .addOption(logLevelOption())
     .addHelpText('after', verifyHelp)
     .action(async (address: string, flags: VerifyFlags) => {
       invocation.exitCode = await verify(address, flags, invocation);
@@ -63,11 +58,7 @@ export function verifyCommand(invocation: Invocation): Command {
 
 async function verify(text: string, flags: VerifyFlags, invocation: Invocation): Promise<ExitCode> {
   const { store, guest, time } = parseBackupAddress(text, { least: 'store', most: 'time' });
-  const settings = await settingsFrom({
-    ...(flags.config !== undefined && { config: flags.config }),
-    ...(flags.logLevel !== undefined && { logLevel: flags.logLevel }),
-  });
-  invocation.debug = settings.logLevel === 'debug' || settings.logLevel === 'trace';
+  const settings = await settingsOf(flags, invocation);
   const { path } = namedStore(store, settings);
   const report = reportFor(flags, settings);
   const stop = stopSignals();

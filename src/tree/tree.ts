@@ -40,8 +40,8 @@ export interface Opened {
    */
   readonly size?: number;
   /**
-   * Bytes: the size of a small file that never changes (`keep`) and is at hand, so that it costs little to read all of it now. The
-   * kernel is given its bytes with the open.
+   * Bytes: the size of a file that never changes (`keep`) and is at hand, so that to read it now costs no more than to read it when it
+   * is asked for. The kernel is given the bytes of a small one with the open.
    */
   readonly whole?: number;
   /** A descriptor whose bytes are the file's, for the kernel to read directly. It stays open until `release`. */

@@ -19,8 +19,6 @@ const listed = 512;
 const mostAccounts = 1 << 20;
 /** Bytes of attributes' values that are remembered. */
 const mostAttributeBytes = 4 << 20;
-/** Files of up to so many bytes are read at once. */
-const mostWhole = 64 << 10;
 const noAttributes: ReadonlyMap<Name, Uint8Array> = new Map();
 
 /** An archive's files as a tree. A node's inode is its number and 1. */
@@ -115,7 +113,7 @@ export class TarTree implements Tree {
     }
     this.#handles.set(++this.#lastHandle, node);
     const size = this.#index.columns.size[node] ?? 0;
-    const isWhole = size > 0 && size <= mostWhole && !this.#index.piecesOf(node);
+    const isWhole = size > 0 && !this.#index.piecesOf(node);
     return { handle: this.#lastHandle, cache: 'keep', ...(isWhole && { whole: size }) };
   }
 

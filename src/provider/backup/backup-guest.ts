@@ -17,6 +17,7 @@ import type { PartProgress } from '../job/part-progress.js';
 import { lockGuest } from '../lock/guest-lock.js';
 import { guestType } from '../mounted/mounted-guest.js';
 import { isGone, MountedSnapshot } from '../mounted/mounted-snapshot.js';
+import { guestFiles } from '../stored/guest-files.js';
 import { freeFolderName } from '../stored/stored-backups.js';
 import { sumFile } from '../sums/sum-file.js';
 import { clearLeft } from '../unfinished/clear-left.js';
@@ -53,9 +54,6 @@ export interface StoredBackup {
   readonly path: string;
   readonly description: BackupDescription;
 }
-
-/** The guest's own files that are kept beside its disks. */
-const guestFiles = ['guest.conf', 'firewall.conf'];
 
 /**
  * Backs one guest up. When it is back the backup is stored for good, and the chain goes on from it. After a failure or an abort

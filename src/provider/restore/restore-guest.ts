@@ -1,6 +1,6 @@
 import { mkdir, rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { StoreFolder } from '../../disks/store-folder.js';
+import type { StoreFolder } from '../../disks/store-folder.js';
 import { syncFolder } from '../../durable-file.js';
 import { codeOf, hasCode, messageOf, StillError } from '../../errors.js';
 import { nameFromText, nameToText } from '../../name.js';
@@ -9,6 +9,7 @@ import type { Narration } from '../job/narration.js';
 import type { PartProgress } from '../job/part-progress.js';
 import { lockGuest } from '../lock/guest-lock.js';
 import { backupNamed } from '../stored/named-backup.js';
+import { openStoreFolder } from '../stored/stored-guests.js';
 import { openRootfs, type RestoredIds, type RootfsRestore } from './container/rootfs-restore.js';
 import { Damage } from './damage.js';
 import { restoreDisk } from './disks/disk-restore.js';
@@ -64,7 +65,7 @@ interface WrittenPart {
  * written and on the disk. After a failure or an abort nothing is left but a block device whose first MiB is zeros.
  */
 export async function restoreGuest(wish: RestoreWish, signal: AbortSignal): Promise<Restored> {
-  const store = await openStore(wish.store, signal);
+  const store = await openStoreFolder(wish.store, signal);
   try {
     const guestFolder = join(store.path, wish.guest);
     // Before the lock: that would make a file.
@@ -82,15 +83,6 @@ export async function restoreGuest(wish: RestoreWish, signal: AbortSignal): Prom
     }
   } finally {
     store.close();
-  }
-}
-
-async function openStore(path: string, signal: AbortSignal): Promise<StoreFolder> {
-  try {
-    return await StoreFolder.open(path, undefined, signal);
-  } catch (error) {
-    const what = hasCode(error, 'ENOENT') ? 'there is no such folder' : messageOf(error);
-    throw new StillError(codeOf(error), `the store ${path} can't be opened: ${what}`);
   }
 }
 

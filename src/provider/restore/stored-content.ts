@@ -12,11 +12,9 @@ import { partsOf } from '../../stores/directory/backup-part.js';
 import { type DiskPart, disksAmong } from '../../stores/directory/stored-disks.js';
 import { inFolder } from '../../stores/directory/stored-entry.js';
 import { rootfsAmong, type StoredRootfs } from '../../stores/directory/stored-rootfs.js';
+import { guestFiles } from '../stored/guest-files.js';
 import { readDescription } from '../stored/stored-backups.js';
 import type { Damage } from './damage.js';
-
-/** The guest's own files, which are restored beside its disks. */
-const guestFiles = ['guest.conf', 'firewall.conf'];
 
 /** What a backup consists of, as far as it can be restored. */
 export interface StoredContent {
