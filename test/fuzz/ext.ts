@@ -2,79 +2,37 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync, symlinkSync, writeFileSync, writeSync } from 'node:fs';
 import { rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { StillError } from '../../src/errors.js';
 import { openExt } from '../../src/filesystems/ext/ext.js';
 import { FileSystemTree } from '../../src/filesystems/file-system-tree.js';
 import { Problems } from '../../src/problems.js';
 import { Churn } from '../corpus/churn.js';
 import { makeNode, setXattr } from '../corpus/odd-calls.js';
-import { numbers } from '../corpus/qcow2-images.js';
 import { withLoopMount } from '../filesystems/loop-mount.js';
 import { BytesDisk } from '../src/archives/squashfs/bytes-disk.js';
-import type { Fuzzed, Fuzzing } from './squashfs.js';
-import { TreeWalk } from './tree-walk.js';
+import { damagedBytes, drawn, type Fuzzed, type Fuzzing, fuzzImages, type Limits } from './fuzzing.js';
 
-/** The caches of the reader, and the originals. */
-const mostBufferBytes = 256 << 20;
-/** A computation that takes this long, of the processor's time, was made to. */
-const mostMilliseconds = 5000;
-const inodeLimit = 2n ** 32n;
+const limits: Limits = { milliseconds: 5000, bufferBytes: 256 << 20, inode: 2n ** 32n };
 const signal = new AbortController().signal;
 const pieceBytes = 1024;
 /** What files hold, so that it can be told from what the file system says about itself. */
 const content = Buffer.from('content '.repeat(10_000));
 
-/**
- * Damages ext file systems where their structure is and walks what comes of it: each file must give bytes or an error that
- * says why, in time, and leave nothing behind.
- */
-export async function fuzzExt({ folder, seed, count }: Fuzzing): Promise<Fuzzed> {
-  const originals = await makeOriginals(folder);
-  const random = numbers(seed);
-  const findings: string[] = [];
-  let opened = 0;
-  let readWhole = 0;
-  for (let i = 0; i < count; i++) {
-    const original = originals[random() % originals.length];
-    if (!original) throw new Error('there are no images to damage');
-    let bytes = Buffer.from(original.bytes);
-    const changes: string[] = [];
-    for (let left = 1 + (random() % 3); left > 0; left--)
-      changes.push(damage(bytes, original.places, random));
-    if (random() % 25 === 0) {
-      bytes = bytes.subarray(0, random() % bytes.length);
-      changes.push(`cut to ${bytes.length}`);
-    }
-    const story = `seed ${seed}, case ${i}: ${original.name} with ${changes.join(', ')}`;
-    const begun = process.cpuUsage();
+/** Damages ext file systems where their structure is. */
+export async function fuzzExt(fuzzing: Fuzzing): Promise<Fuzzed> {
+  const originals = await makeOriginals(fuzzing.folder);
+  return fuzzImages(fuzzing, limits, (random) => {
+    const { name, bytes: whole, places } = drawn(originals, random);
+    const how = { most: 3, cutEach: 25, damage: (bytes: Buffer) => damage(bytes, places, random) };
+    const { bytes, changes } = damagedBytes(whole, how, random);
     const disk = new BytesDisk(bytes);
-    try {
-      let told = 0;
-      const problems = new Problems(() => told++);
-      const fileSystem = await openExt(disk, { signal, problem: (sentence) => problems.add(sentence) });
-      const tree = new FileSystemTree(fileSystem, problems);
-      opened++;
-      try {
-        const walk = new TreeWalk(tree, inodeLimit);
-        await walk.run();
-        if (walk.errors === 0) readWhole++;
-        findings.push(...walk.findings.map((finding) => `${story}: ${finding}`));
-        if (told > 100) findings.push(`${story}: ${told} problems`);
-      } finally {
-        await tree.close();
-      }
-      if (!disk.closed) findings.push(`${story}: the disk is still open`);
-    } catch (error) {
-      if (!(error instanceof StillError))
-        findings.push(`${story}: ${error instanceof Error ? error.stack : error}`);
-    }
-    const { user, system } = process.cpuUsage(begun);
-    const milliseconds = (user + system) / 1000;
-    if (milliseconds > mostMilliseconds) findings.push(`${story}: took ${Math.round(milliseconds)} ms`);
-    const { arrayBuffers } = process.memoryUsage();
-    if (arrayBuffers > mostBufferBytes) findings.push(`${story}: ${arrayBuffers} bytes of buffers are held`);
-  }
-  return { opened, readWhole, findings };
+    return { told: `${name} with ${changes}`, disk, open: (problem) => openExtTree(disk, problem) };
+  });
+}
+
+async function openExtTree(disk: BytesDisk, problem: (sentence: string) => void): Promise<FileSystemTree> {
+  const problems = new Problems(problem);
+  const fileSystem = await openExt(disk, { signal, problem: (sentence) => problems.add(sentence) });
+  return new FileSystemTree(fileSystem, problems);
 }
 
 interface Original {

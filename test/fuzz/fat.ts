@@ -1,37 +1,16 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { StillError } from '../../src/errors.js';
 import { openExfat } from '../../src/filesystems/exfat/exfat.js';
 import { openFat } from '../../src/filesystems/fat/fat.js';
 import { FileSystemTree } from '../../src/filesystems/file-system-tree.js';
 import { Problems } from '../../src/problems.js';
-import { numbers } from '../corpus/qcow2-images.js';
 import type { OpenFileSystem } from '../filesystems/kinds.js';
 import { BytesDisk } from '../src/archives/squashfs/bytes-disk.js';
 import { sealRegion, sealSet } from '../src/filesystems/exfat/checksums.js';
-import { TreeWalk } from './tree-walk.js';
+import { damagedBytes, drawn, type Fuzzed, type Fuzzing, fuzzImages, type Limits } from './fuzzing.js';
 
-export interface FuzzingFat {
-  /** An empty folder to work in. */
-  readonly folder: string;
-  readonly seed: number;
-  readonly count: number;
-}
-
-export interface FuzzedFat {
-  /** How many images could still be opened, and walked and read without an error. */
-  readonly opened: number;
-  readonly readWhole: number;
-  /** What must never happen, one sentence each, with what makes it happen again. */
-  readonly findings: readonly string[];
-}
-
-/** The cache, what is under way, the originals. */
-const mostBufferBytes = 160 << 20;
-/** A computation that takes this long was made to. */
-const mostMilliseconds = 5000;
-const inodeLimit = 2n ** 43n;
+const limits: Limits = { milliseconds: 5000, bufferBytes: 160 << 20, inode: 2n ** 43n };
 const mebibyte = 1 << 20;
 const signal = new AbortController().signal;
 
@@ -45,54 +24,33 @@ interface Original {
   readonly seal?: (bytes: Buffer) => void;
 }
 
-/** Damages file systems of FAT and exFAT, mostly their tables and folders, and walks what comes of it. */
-export async function fuzzFat({ folder, seed, count }: FuzzingFat): Promise<FuzzedFat> {
-  const originals = makeOriginals(folder);
-  const random = numbers(seed);
-  const findings: string[] = [];
-  let opened = 0;
-  let readWhole = 0;
-  for (let i = 0; i < count; i++) {
-    const original = originals[random() % originals.length];
-    if (!original) throw new Error('there are no images to damage');
-    let bytes = Buffer.from(original.bytes);
-    const changes: string[] = [];
-    for (let left = 1 + (random() % 4); left > 0; left--)
-      changes.push(damage(bytes, original.places, random));
-    if (original.seal && random() % 4 > 0) {
-      original.seal(bytes);
-      changes.push('checksums made good');
-    }
-    if (random() % 20 === 0) {
-      bytes = bytes.subarray(0, random() % bytes.length);
-      changes.push(`cut to ${bytes.length}`);
-    }
-    const story = `seed ${seed}, case ${i}: ${original.name} with ${changes.join(', ')}`;
-    const begun = performance.now();
-    try {
-      const problems = new Problems();
-      const problem = (sentence: string): void => problems.add(sentence);
-      const fileSystem = await original.open(new BytesDisk(bytes), { signal, problem });
-      opened++;
-      const tree = new FileSystemTree(fileSystem, problems);
-      try {
-        const walk = new TreeWalk(tree, inodeLimit);
-        await walk.run();
-        if (walk.errors === 0) readWhole++;
-        findings.push(...walk.findings.map((finding) => `${story}: ${finding}`));
-      } finally {
-        await tree.close();
-      }
-    } catch (error) {
-      if (!(error instanceof StillError))
-        findings.push(`${story}: ${error instanceof Error ? error.stack : error}`);
-    }
-    const milliseconds = performance.now() - begun;
-    if (milliseconds > mostMilliseconds) findings.push(`${story}: took ${Math.round(milliseconds)} ms`);
-    const { arrayBuffers } = process.memoryUsage();
-    if (arrayBuffers > mostBufferBytes) findings.push(`${story}: ${arrayBuffers} bytes of buffers are held`);
-  }
-  return { opened, readWhole, findings };
+/** Damages file systems of FAT and exFAT, mostly their tables and folders. */
+export async function fuzzFat(fuzzing: Fuzzing): Promise<Fuzzed> {
+  const originals = makeOriginals(fuzzing.folder);
+  return fuzzImages(fuzzing, limits, (random) => {
+    const { name, bytes: whole, places, seal, open } = drawn(originals, random);
+    const how = {
+      most: 4,
+      cutEach: 20,
+      damage: (bytes: Buffer) => damage(bytes, places, random),
+      seal: (bytes: Buffer) => {
+        if (!seal || random() % 4 === 0) return undefined;
+        seal(bytes);
+        return 'checksums made good';
+      },
+    };
+    const { bytes, changes } = damagedBytes(whole, how, random);
+    const disk = new BytesDisk(bytes);
+    return {
+      told: `${name} with ${changes}`,
+      disk,
+      open: async (problem) => {
+        const problems = new Problems(problem);
+        const told = (sentence: string): void => problems.add(sentence);
+        return new FileSystemTree(await open(disk, { signal, problem: told }), problems);
+      },
+    };
+  });
 }
 
 function makeOriginals(folder: string): Original[] {

@@ -1,11 +1,9 @@
 import { linkSync, mkdirSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { StillError } from '../../src/errors.js';
 import { FileSystemTree } from '../../src/filesystems/file-system-tree.js';
 import { openNtfs } from '../../src/filesystems/ntfs/ntfs.js';
 import { Problems } from '../../src/problems.js';
 import { makeNode, setXattr } from '../corpus/odd-calls.js';
-import { numbers } from '../corpus/qcow2-images.js';
 import { BytesDisk } from '../src/archives/squashfs/bytes-disk.js';
 import { makeSystemCompressed, packedByWimlib } from '../src/filesystems/ntfs/system-compressed.js';
 import {
@@ -15,66 +13,27 @@ import {
   setNtfs,
   takeVolume,
 } from '../src/filesystems/ntfs/volumes.js';
-import type { Fuzzed, Fuzzing } from './squashfs.js';
-import { TreeWalk } from './tree-walk.js';
+import { damagedBytes, drawn, type Fuzzed, type Fuzzing, fuzzImages, type Limits } from './fuzzing.js';
 
-/** The caches of the reader, the originals, what is under way. */
-const mostBufferBytes = 192 << 20;
-/** A computation that takes this long was made to. */
-const mostMilliseconds = 5000;
-const inodeLimit = 2n ** 44n;
+const limits: Limits = { milliseconds: 5000, bufferBytes: 192 << 20, inode: 2n ** 44n };
 const signal = new AbortController().signal;
 
-/**
- * Damages NTFS volumes where their structure is, and walks what comes of it: each file must give bytes or an error that says why, in
- * time, and leave nothing behind.
- */
-export async function fuzzNtfs({ folder, seed, count }: Fuzzing): Promise<Fuzzed> {
-  const originals = await makeOriginals(folder);
-  const random = numbers(seed);
-  const findings: string[] = [];
-  let opened = 0;
-  let readWhole = 0;
-  for (let i = 0; i < count; i++) {
-    const original = originals[random() % originals.length];
-    if (!original) throw new Error('there are no images to damage');
-    let bytes = Buffer.from(original.bytes);
-    const changes: string[] = [];
-    for (let left = 1 + (random() % 3); left > 0; left--)
-      changes.push(damage(bytes, original.places, random));
-    if (random() % 25 === 0) {
-      bytes = bytes.subarray(0, random() % bytes.length);
-      changes.push(`cut to ${bytes.length}`);
-    }
-    const story = `seed ${seed}, case ${i}: ${original.name} with ${changes.join(', ')}`;
+/** Damages NTFS volumes where their structure is. */
+export async function fuzzNtfs(fuzzing: Fuzzing): Promise<Fuzzed> {
+  const originals = await makeOriginals(fuzzing.folder);
+  return fuzzImages(fuzzing, limits, (random) => {
+    const { name, bytes: whole, places } = drawn(originals, random);
+    const how = { most: 3, cutEach: 25, damage: (bytes: Buffer) => damage(bytes, places, random) };
+    const { bytes, changes } = damagedBytes(whole, how, random);
     const disk = new BytesDisk(bytes);
-    const begun = performance.now();
-    try {
-      let told = 0;
-      const problems = new Problems(() => told++);
-      const fileSystem = await openNtfs(disk, { signal, problem: (sentence) => problems.add(sentence) });
-      const tree = new FileSystemTree(fileSystem, problems);
-      opened++;
-      try {
-        const walk = new TreeWalk(tree, inodeLimit);
-        await walk.run();
-        if (walk.errors === 0) readWhole++;
-        findings.push(...walk.findings.map((finding) => `${story}: ${finding}`));
-        if (told > 100) findings.push(`${story}: ${told} problems`);
-      } finally {
-        await tree.close();
-      }
-      if (!disk.closed) findings.push(`${story}: the disk is still open`);
-    } catch (error) {
-      if (!(error instanceof StillError))
-        findings.push(`${story}: ${error instanceof Error ? error.stack : error}`);
-    }
-    const milliseconds = performance.now() - begun;
-    if (milliseconds > mostMilliseconds) findings.push(`${story}: took ${Math.round(milliseconds)} ms`);
-    const { arrayBuffers } = process.memoryUsage();
-    if (arrayBuffers > mostBufferBytes) findings.push(`${story}: ${arrayBuffers} bytes of buffers are held`);
-  }
-  return { opened, readWhole, findings };
+    return { told: `${name} with ${changes}`, disk, open: (problem) => openNtfsTree(disk, problem) };
+  });
+}
+
+async function openNtfsTree(disk: BytesDisk, problem: (sentence: string) => void): Promise<FileSystemTree> {
+  const problems = new Problems(problem);
+  const fileSystem = await openNtfs(disk, { signal, problem: (sentence) => problems.add(sentence) });
+  return new FileSystemTree(fileSystem, problems);
 }
 
 interface Original {

@@ -1,83 +1,28 @@
 import { mkdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openSquashfs } from '../../src/archives/squashfs/squashfs.js';
-import { StillError } from '../../src/errors.js';
+import type { Tree } from '../../src/tree/tree.js';
 import { makeLink, makeNode, setXattr } from '../corpus/odd-calls.js';
-import { numbers } from '../corpus/qcow2-images.js';
 import { BytesDisk } from '../src/archives/squashfs/bytes-disk.js';
 import { makeSquashfs } from '../src/archives/squashfs/images.js';
-import { TreeWalk } from './tree-walk.js';
+import { damagedBytes, drawn, type Fuzzed, type Fuzzing, fuzzImages, type Limits } from './fuzzing.js';
 
-export interface Fuzzing {
-  /** An empty folder to work in. */
-  readonly folder: string;
-  readonly seed: number;
-  readonly count: number;
-}
-
-export interface Fuzzed {
-  /** How many images could still be opened, and walked and read without an error. */
-  readonly opened: number;
-  readonly readWhole: number;
-  /** What must never happen, one sentence each, with what makes it happen again. */
-  readonly findings: readonly string[];
-}
-
-/** 16 MiB of metadata, 32 MiB of data, what is under way, the originals. */
-const mostBufferBytes = 160 << 20;
-/** A computation that takes this long was made to. */
-const mostMilliseconds = 5000;
 /** squashfs numbers files by where their inodes are. */
-const inodeLimit = 2n ** 43n;
+const limits: Limits = { milliseconds: 5000, bufferBytes: 160 << 20, inode: 2n ** 43n };
 const signal = new AbortController().signal;
 
-/**
- * Damages valid images, mostly where their structure is, and walks what comes of it: each file must give bytes or an
- * error that says why, in time, and leave nothing behind.
- */
-export async function fuzzSquashfs({ folder, seed, count }: Fuzzing): Promise<Fuzzed> {
-  const originals = await makeOriginals(folder);
-  const random = numbers(seed);
-  const findings: string[] = [];
-  let opened = 0;
-  let readWhole = 0;
-  for (let i = 0; i < count; i++) {
-    const original = originals[random() % originals.length];
-    if (!original) throw new Error('there are no images to damage');
-    let bytes = Buffer.from(original.bytes);
-    const changes: string[] = [];
-    for (let left = 1 + (random() % 3); left > 0; left--)
-      changes.push(damage(bytes, original.places, random));
-    if (random() % 20 === 0) {
-      bytes = bytes.subarray(0, random() % bytes.length);
-      changes.push(`cut to ${bytes.length}`);
-    }
-    const story = `seed ${seed}, case ${i}: ${original.name} with ${changes.join(', ')}`;
-    const begun = performance.now();
+/** Damages squashfs images, mostly where their structure is. */
+export async function fuzzSquashfs(fuzzing: Fuzzing): Promise<Fuzzed> {
+  const originals = await makeOriginals(fuzzing.folder);
+  return fuzzImages(fuzzing, limits, (random) => {
+    const { name, bytes: whole, places } = drawn(originals, random);
+    const how = { most: 3, cutEach: 20, damage: (bytes: Buffer) => damage(bytes, places, random) };
+    const { bytes, changes } = damagedBytes(whole, how, random);
     const disk = new BytesDisk(bytes);
-    try {
-      let problems = 0;
-      const tree = await openSquashfs(disk, { signal, problem: () => problems++ });
-      opened++;
-      try {
-        const walk = new TreeWalk(tree, inodeLimit);
-        await walk.run();
-        if (walk.errors === 0) readWhole++;
-        findings.push(...walk.findings.map((finding) => `${story}: ${finding}`));
-        if (problems > 100) findings.push(`${story}: ${problems} problems`);
-      } finally {
-        await tree.close();
-      }
-    } catch (error) {
-      if (!(error instanceof StillError))
-        findings.push(`${story}: ${error instanceof Error ? error.stack : error}`);
-    }
-    const milliseconds = performance.now() - begun;
-    if (milliseconds > mostMilliseconds) findings.push(`${story}: took ${Math.round(milliseconds)} ms`);
-    const { arrayBuffers } = process.memoryUsage();
-    if (arrayBuffers > mostBufferBytes) findings.push(`${story}: ${arrayBuffers} bytes of buffers are held`);
-  }
-  return { opened, readWhole, findings };
+    const open = (problem: (sentence: string) => void): Promise<Tree> =>
+      openSquashfs(disk, { signal, problem });
+    return { told: `${name} with ${changes}`, disk, open };
+  });
 }
 
 interface Original {

@@ -28,7 +28,7 @@ export interface FuzzedTars {
 
 /** Bytes of buffers that may be held, with those that wait for being collected. */
 const mostBufferBytes = 160 << 20;
-/** A computation that takes this long was made to. */
+/** A computation that takes this long, of the processor's time, was made to. */
 const mostMilliseconds = 5000;
 const mostRead = 1 << 20;
 const mostFiles = 5000;
@@ -58,7 +58,7 @@ export async function fuzzTar({ folder, seed, count }: TarFuzzing): Promise<Fuzz
     }
     const isPacked = random() % 8 === 0;
     const story = `seed ${seed}, case ${each}: ${name} with ${changes.join(', ')}${isPacked ? ', in gzip' : ''}`;
-    const begun = performance.now();
+    const begun = process.cpuUsage();
     let opened: OpenedTar | undefined;
     try {
       opened = isPacked ? await openPacked(bytes, folder, random) : await openPlain(bytes);
@@ -72,7 +72,8 @@ export async function fuzzTar({ folder, seed, count }: TarFuzzing): Promise<Fuzz
     } finally {
       await opened?.tree.close();
     }
-    const milliseconds = performance.now() - begun;
+    const { user, system } = process.cpuUsage(begun);
+    const milliseconds = (user + system) / 1000;
     if (milliseconds > mostMilliseconds) findings.push(`${story}: took ${Math.round(milliseconds)} ms`);
     const { arrayBuffers } = process.memoryUsage();
     if (arrayBuffers > mostBufferBytes) findings.push(`${story}: ${arrayBuffers} bytes of buffers are held`);

@@ -26,7 +26,7 @@ export interface FuzzedVolumes {
   readonly findings: readonly string[];
 }
 
-/** A computation that takes this long was made to. */
+/** A computation that takes this long, of the processor's time, was made to. */
 const mostMilliseconds = 3000;
 const mostVolumes = 2000;
 const mostProblems = 2000;
@@ -42,7 +42,7 @@ export async function fuzzVolumes({ folder, seed, count }: FuzzingVolumes): Prom
   for (let i = 0; i < count; i++) {
     const { name, bytes, changes } = i % 2 === 0 ? damagedTable(tables, random) : damagedMetadata(random);
     const story = `seed ${seed}, case ${i}: ${name} with ${changes.join(', ')}`;
-    const begun = performance.now();
+    const begun = process.cpuUsage();
     try {
       const outcome = await look(bytesDisk(bytes), random);
       if (outcome.volumes > 1) withVolumes++;
@@ -52,7 +52,8 @@ export async function fuzzVolumes({ folder, seed, count }: FuzzingVolumes): Prom
     } catch (error) {
       findings.push(`${story}: ${error instanceof Error ? error.stack : error}`);
     }
-    const milliseconds = performance.now() - begun;
+    const { user, system } = process.cpuUsage(begun);
+    const milliseconds = (user + system) / 1000;
     if (milliseconds > mostMilliseconds) findings.push(`${story}: took ${Math.round(milliseconds)} ms`);
   }
   return { withVolumes, readWhole, findings };

@@ -2,72 +2,39 @@ import { execFileSync } from 'node:child_process';
 import { closeSync, openSync, symlinkSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { StillError } from '../../src/errors.js';
+import type { Disk } from '../../src/disks/disk.js';
 import { crc32c } from '../../src/filesystems/crc32c.js';
 import { FileSystemTree } from '../../src/filesystems/file-system-tree.js';
 import { openXfs } from '../../src/filesystems/xfs/xfs.js';
 import { Problems } from '../../src/problems.js';
 import { Churn } from '../corpus/churn.js';
 import { makeNode, setXattr } from '../corpus/odd-calls.js';
-import { numbers } from '../corpus/qcow2-images.js';
 import { output } from '../e2e/served-mount.js';
 import { withLoopMount } from '../filesystems/loop-mount.js';
 import { ChangedImage, SparseImage } from '../filesystems/sparse-image.js';
-import type { Fuzzed, Fuzzing } from './squashfs.js';
-import { TreeWalk } from './tree-walk.js';
+import { drawn, type Fuzzed, type Fuzzing, fuzzImages, type Limits } from './fuzzing.js';
 
-/** The caches of the reader, the originals, what the log changes. */
-const mostBufferBytes = 256 << 20;
-/** A computation that takes this long was made to. */
-const mostMilliseconds = 10_000;
-const inodeLimit = 2n ** 64n;
+const limits: Limits = { milliseconds: 10_000, bufferBytes: 256 << 20, inode: 2n ** 64n };
 const signal = new AbortController().signal;
 
-/**
- * Damages XFS file systems where their structure is, mostly with checksums that fit, and walks what comes of it: each file must
- * give bytes or an error that says why, in time, and leave nothing behind.
- */
-export async function fuzzXfs({ folder, seed, count }: Fuzzing): Promise<Fuzzed> {
-  const originals = await makeOriginals(folder);
-  const random = numbers(seed);
-  const findings: string[] = [];
-  let opened = 0;
-  let readWhole = 0;
-  for (let i = 0; i < count; i++) {
-    const original = originals[random() % originals.length];
-    if (!original) throw new Error('there are no images to damage');
+/** Damages XFS file systems where their structure is, mostly with checksums that fit. */
+export async function fuzzXfs(fuzzing: Fuzzing): Promise<Fuzzed> {
+  const originals = await makeOriginals(fuzzing.folder);
+  return fuzzImages(fuzzing, limits, (random) => {
+    const original = drawn(originals, random);
     const size = random() % 25 === 0 ? random() % original.image.size : original.image.size;
     const disk = new ChangedImage(original.image, size);
     const changes: string[] = size === original.image.size ? [] : [`cut to ${size}`];
     for (let left = 1 + (random() % 8); left > 0; left--) changes.push(damage(disk, original, random));
-    const story = `seed ${seed}, case ${i}: ${original.name} with ${changes.join(', ')}`;
-    const begun = performance.now();
-    try {
-      let told = 0;
-      const problems = new Problems(() => told++);
-      const fileSystem = await openXfs(disk, { signal, problem: (sentence) => problems.add(sentence) });
-      const tree = new FileSystemTree(fileSystem, problems);
-      opened++;
-      try {
-        const walk = new TreeWalk(tree, inodeLimit);
-        await walk.run();
-        if (walk.errors === 0) readWhole++;
-        findings.push(...walk.findings.map((finding) => `${story}: ${finding}`));
-        if (told > 100) findings.push(`${story}: ${told} problems`);
-      } finally {
-        await tree.close();
-      }
-      if (!disk.closed) findings.push(`${story}: the disk is still open`);
-    } catch (error) {
-      if (!(error instanceof StillError))
-        findings.push(`${story}: ${error instanceof Error ? error.stack : error}`);
-    }
-    const milliseconds = performance.now() - begun;
-    if (milliseconds > mostMilliseconds) findings.push(`${story}: took ${Math.round(milliseconds)} ms`);
-    const { arrayBuffers } = process.memoryUsage();
-    if (arrayBuffers > mostBufferBytes) findings.push(`${story}: ${arrayBuffers} bytes of buffers are held`);
-  }
-  return { opened, readWhole, findings };
+    const told = `${original.name} with ${changes.join(', ')}`;
+    return { told, disk, open: (problem) => openXfsTree(disk, problem) };
+  });
+}
+
+async function openXfsTree(disk: Disk, problem: (sentence: string) => void): Promise<FileSystemTree> {
+  const problems = new Problems(problem);
+  const fileSystem = await openXfs(disk, { signal, problem: (sentence) => problems.add(sentence) });
+  return new FileSystemTree(fileSystem, problems);
 }
 
 interface Original {
