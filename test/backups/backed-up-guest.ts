@@ -109,6 +109,11 @@ export class BackedUpGuest {
     this.#recorded.set(backup, hashes);
   }
 
+  /** No longer expects backups to be there. */
+  forget(backups: readonly string[]): void {
+    for (const backup of backups) this.#recorded.delete(backup);
+  }
+
   async guestHashes(): Promise<Record<string, string>> {
     const hashes: Record<string, string> = {};
     for (const disk of this.disks) hashes[disk] = await guestSha256(this.guest.machine, disk);

@@ -166,39 +166,6 @@ describe('a backup that does not come to its end', () => {
     await goesOn();
   });
 
-  if (full)
-    it('is undone by the next one, at fifty random moments', async () => {
-      const table: string[] = [];
-      for (let round = 0; round < 50; round++) {
-        await write(mebibyte);
-        const hashes = await backedUp.guestHashes();
-        const before = await backedUp.backups();
-        const who = (['provider', 'image server', 'mount'] as const)[round % 3] ?? 'provider';
-        const child = backedUp.start(['--bwlimit', '2M']);
-        const after = Math.random() * 2500;
-        // A random moment is what is asked for.
-        await new Promise((resolve) => setTimeout(resolve, after));
-        if (who === 'provider') child.kill('SIGKILL');
-        if (who === 'image server')
-          for (const pid of await childrenOf(child.pid ?? 0)) process.kill(pid, 'SIGKILL');
-        if (who === 'mount') await backedUp.guest.end('SIGKILL');
-        const { exitCode } = await child;
-        if (who === 'mount') {
-          await output('umount', '-l', backedUp.guest.mountpoint);
-          await backedUp.guest.mount();
-        }
-        const made = (await backedUp.published()).filter((name) => !before.includes(name));
-        for (const name of made) backedUp.record(name, hashes);
-        await goesOn();
-        table.push(
-          `| ${round + 1} | ${who} | ${Math.round(after)} ms | ${exitCode ?? 'killed'} | ${made.length} |`,
-        );
-      }
-      process.stdout.write(
-        `| run | killed | after | exit code | stored |\n|---|---|---|---|---|\n${table.join('\n')}\n`,
-      );
-    }, 1_800_000);
-
   it('harms no backup that was stored before', async () => {
     expect(await backedUp.wrong()).toEqual([]);
   });

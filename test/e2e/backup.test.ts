@@ -199,7 +199,7 @@ describe('stillfs backup of a running VM', () => {
     expect(await described(made)).toMatchObject({ disks: { b: { dirtyBytes: 2 * mebibyte } } });
   });
 
-  if (full)
+  if (full) {
     it('makes thirty increments, while the guest writes', { timeout: 900_000 }, async () => {
       for (let round = 0; round < 30; round++) {
         await write(`round ${round}`, (round % 11) * 512 * 1024, 4096 * (1 + (round % 40)));
@@ -207,6 +207,25 @@ describe('stillfs backup of a running VM', () => {
         await backedUp.backupDuring(during, '--chain', 'thirty');
       }
     });
+
+    it('keeps of them what rules and protection keep, and goes on from there', {
+      timeout: 300_000,
+    }, async () => {
+      const before = await backedUp.backups();
+      const kept = [before.length - 22, before.length - 21, before.length - 9].map((at) => before[at] ?? '');
+      for (const backup of kept) await stillfs('protect', `${backedUp.store}:100/${backup}`);
+      const pruned = await stillfs('prune', backedUp.store, '--keep-last', '4');
+      expect(pruned.exitCode, pruned.stdout).toBe(0);
+      const after = await backedUp.backups();
+      expect(after).toEqual([...kept, ...before.slice(-4)]);
+      backedUp.forget(before.filter((backup) => !after.includes(backup)));
+      await write('after the prune', mebibyte, 8192);
+      const made = await backedUp.backup('--chain', 'thirty');
+      expect(await described(made)).toMatchObject({ parent: before.at(-1), disks: { a: { mode: 'reuse' } } });
+      const verified = await stillfs('verify', backedUp.store);
+      expect(verified.exitCode, verified.stdout).toBe(0);
+    });
+  }
 
   it('restores to what the guest had, each and every one', async () => {
     expect(await backedUp.wrong()).toEqual([]);
