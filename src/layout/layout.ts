@@ -9,7 +9,7 @@ import type { Access, Capacity, Change, Entry, Found, Graft, Opened, Tree } from
 import { Changes } from './changes.js';
 import { type LayoutContext, shortly } from './context.js';
 import { Lending } from './lending.js';
-import type { FolderNode, Node } from './node.js';
+import type { FolderNode, Node, NodeAttributes } from './node.js';
 import { NodeTable, rootInode } from './node-table.js';
 import { OpenFiles } from './open-files.js';
 import { OpenedBackups } from './opened-backups.js';
@@ -93,7 +93,15 @@ class Layout implements Tree {
   }
 
   async attributes(inode: Inode, signal: AbortSignal): Promise<Attributes> {
-    return { ...(await this.#node(inode).attributes(signal)), inode };
+    const node = this.#node(inode);
+    try {
+      return { ...(await node.attributes(signal)), inode };
+    } catch (error) {
+      // A file whose backup was removed reads on while it is open, and whoever has it open may ask for its size at any time.
+      const opened = hasGone(error) ? this.#files.attributes(node.path) : undefined;
+      if (opened) return { ...opened, inode };
+      throw error;
+    }
   }
 
   async list(inode: Inode, after: bigint, signal: AbortSignal): Promise<readonly Entry[]> {
@@ -129,13 +137,17 @@ class Layout implements Tree {
     if (node.type === 'symlink') throw new StillError('ELOOP', `${path} is a symlink`);
     if (access !== 'read' && !node.writable) throw new StillError('EROFS', `${path} is never changed`);
     const file = await node.open(signal);
-    if (signal.aborted) {
+    let attributes: NodeAttributes;
+    try {
+      attributes = await node.attributes(signal);
+      signal.throwIfAborted();
+    } catch (error) {
       file.release();
-      throw signal.reason;
+      throw error;
     }
     const { cache, passthrough, size } = file;
     return {
-      handle: this.#files.add(node.path, file),
+      handle: this.#files.add(node.path, file, attributes),
       cache,
       ...(cache === 'direct' && { size }),
       ...(passthrough !== undefined && { passthrough }),
@@ -258,4 +270,8 @@ class Layout implements Tree {
     this.#context.trees.drop((key) => key.startsWith(`${still.key}\0`));
     this.#changes.below(still.path);
   }
+}
+
+function hasGone(error: unknown): boolean {
+  return hasCode(error, 'ENOENT') || hasCode(error, 'ESTALE');
 }

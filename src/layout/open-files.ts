@@ -1,16 +1,29 @@
 import { StillError } from '../errors.js';
 import { type Name, nameToText } from '../name.js';
-import type { OpenFile } from './node.js';
+import type { NodeAttributes, OpenFile } from './node.js';
+
+interface Open {
+  readonly path: Name;
+  file: OpenFile;
+  /** What stat told when it was opened; gone with what it shows. */
+  attributes: NodeAttributes | undefined;
+}
 
 /** The files of a layout that are open, by their handles. */
 export class OpenFiles {
-  readonly #open = new Map<number, { readonly path: Name; file: OpenFile }>();
+  readonly #open = new Map<number, Open>();
   #lastHandle = 0;
 
-  add(path: Name, file: OpenFile): number {
+  add(path: Name, file: OpenFile, attributes: NodeAttributes): number {
     const handle = ++this.#lastHandle;
-    this.#open.set(handle, { path, file });
+    this.#open.set(handle, { path, file, attributes });
     return handle;
+  }
+
+  /** What a file was when it was opened, as long as it can be read. */
+  attributes(path: Name): NodeAttributes | undefined {
+    for (const open of this.#open.values()) if (open.path === path) return open.attributes;
+    return undefined;
   }
 
   get(handle: number): OpenFile {
@@ -31,6 +44,7 @@ export class OpenFiles {
       if (!open.path.startsWith(`${path}/`)) continue;
       const { file } = open;
       open.file = endedFile(open.path, file.size);
+      open.attributes = undefined;
       file.release();
     }
   }

@@ -393,4 +393,19 @@ describe('a change in a store', () => {
     expect(before?.size).toBe(512);
     expect(changes).toContainEqual({ kind: 'inode', inode: before?.inode });
   });
+
+  it('that takes a backup away leaves its size to whoever has a disk of it open', async () => {
+    vi.useFakeTimers({ toFake: ['performance'] });
+    const store = new MemoryStore('nas');
+    store.add('100', 'qemu-1731491839', noon, { disks: [storedDisk('vda', async () => someDisk())] });
+    const tree = layoutOf(store);
+    const raw = await inodeAt(tree, 'backups/nas/100/20241113T095719Z/disks/vda.raw');
+    const { handle } = await tree.open(raw, 'read', unending);
+    const before = await tree.attributes(raw, unending);
+    store.remove('100', 'qemu-1731491839');
+    vi.advanceTimersByTime(61_001);
+    expect(await tree.attributes(raw, unending)).toEqual(before);
+    await tree.release(handle);
+    await expect(tree.attributes(raw, unending)).rejects.toMatchObject({ code: 'ENOENT' });
+  });
 });
