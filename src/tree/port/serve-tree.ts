@@ -4,10 +4,12 @@ import { StillError } from '../../errors.js';
 import { failureOf } from '../../port/failure.js';
 import type { Inode } from '../attributes.js';
 import type { Opened, Tree } from '../tree.js';
+import type { PackedFiles } from './files-ahead.js';
 import { optionalOperations, type Request, type ToClient, type ToServer } from './messages.js';
 import { packEntries } from './packed-entries.js';
 import { parseToServer } from './parse.js';
-import { mostWhole } from './reading-order.js';
+import { sendAhead } from './send-ahead.js';
+import { wholeFile } from './whole-file.js';
 
 /**
  * Serves a tree through a port, until whoever is at the other end closes the tree or the port. Trees that other trees
@@ -66,18 +68,8 @@ export async function serveHosted(
 
 /** Who reads file after file asks again within this time, milliseconds. */
 const mostIdle = 0.2;
-/** Files that were not asked for yet are sent when there are so many bytes of them. */
-const enoughBytesAhead = 64 * 1024;
-
 /** A listing's pieces are joined until they have so many entries. */
 const enoughEntries = 256;
-
-/** A file that is open, and will be sent before anybody asks for it. */
-interface OpenedAhead {
-  readonly inode: Inode;
-  readonly handle: number;
-  readonly size: number;
-}
 
 /** An answer that tells of inodes, as long as it is not known to have arrived. */
 interface Telling {
@@ -122,7 +114,7 @@ class ServedTree {
         this.#watch(message.on);
         return;
       case 'ahead':
-        void this.#readAhead(message.inodes);
+        void sendAhead(this.#tree, message.inodes, (files) => this.#ahead(files), this.#closing.signal);
         return;
       case 'make':
         return;
@@ -247,103 +239,13 @@ class ServedTree {
 
   /** A small file that never changes goes over as a whole: it takes one way there and back, and not one for each call. */
   async #open(opened: Opened, inode: Inode, signal: AbortSignal): Promise<Performed> {
-    const content = await this.#whole(opened, inode, signal);
+    const content = await wholeFile(this.#tree, opened, inode, signal);
     if (!content) return { value: withoutDescriptor(opened) };
     return { value: { cache: opened.cache, content }, transferred: [content.buffer] };
   }
 
-  /** All that an opened file holds, which is closed then. Undefined: it stays open, for it is to be read piece by piece. */
-  async #whole(
-    opened: Opened,
-    inode: Inode,
-    signal: AbortSignal,
-  ): Promise<Uint8Array<ArrayBuffer> | undefined> {
-    try {
-      const size = await this.#wholeSize(opened, inode, signal);
-      if (size === undefined) return undefined;
-      const content = new Uint8Array(new ArrayBuffer(size));
-      if ((await this.#tree.read(opened.handle, 0, content, signal)) < size) return undefined;
-      await this.#tree.release(opened.handle);
-      return content;
-    } catch (error) {
-      if (signal.aborted) {
-        await this.#tree.release(opened.handle);
-        throw error;
-      }
-      // Who reads the file will be told.
-      return undefined;
-    }
-  }
-
-  /** The size of a file that goes over as a whole. */
-  async #wholeSize({ cache }: Opened, inode: Inode, signal: AbortSignal): Promise<number | undefined> {
-    // A tree that tells of changes may tell of one in this file.
-    if (cache !== 'keep' || this.#tree.watch) return undefined;
-    const { size, allocated } = await this.#tree.attributes(inode, signal);
-    const hasHoles = allocated < size;
-    return size > mostWhole || hasHoles ? undefined : size;
-  }
-
-  /** Sends files that nobody has asked for yet, one after the other: whoever asks for something meanwhile is answered. */
-  async #readAhead(inodes: readonly Inode[]): Promise<void> {
-    const { signal } = this.#closing;
-    let opened: OpenedAhead[] = [];
-    let bytes = 0;
-    for (const inode of inodes) {
-      const file = await this.#openAhead(inode, signal);
-      if (file) {
-        opened.push(file);
-        bytes += file.size;
-      }
-      if (bytes < enoughBytesAhead && inode !== inodes.at(-1)) continue;
-      await this.#sendAhead(opened, bytes, signal);
-      opened = [];
-      bytes = 0;
-    }
-  }
-
-  async #openAhead(inode: Inode, signal: AbortSignal): Promise<OpenedAhead | undefined> {
-    try {
-      const opened = await this.#tree.open(inode, 'read', signal);
-      try {
-        const size = await this.#wholeSize(opened, inode, signal);
-        if (size !== undefined) return { inode, handle: opened.handle, size };
-      } catch {
-        // Who reads the file will be told.
-      }
-      await this.#tree.release(opened.handle);
-    } catch {
-      // Who opens the file will be told.
-    }
-    return undefined;
-  }
-
-  /** Reads opened files one behind the other into memory that goes over, and closes them. */
-  async #sendAhead(opened: readonly OpenedAhead[], bytes: number, signal: AbortSignal): Promise<void> {
-    const memory = new ArrayBuffer(bytes);
-    const inodes: Inode[] = [];
-    const ends: number[] = [];
-    let end = 0;
-    let failed = false;
-    for (const { inode, handle, size } of opened) {
-      try {
-        // Behind a read that failed nothing is put: it may still write to its place.
-        if (
-          !failed &&
-          (await this.#tree.read(handle, 0, new Uint8Array(memory, end, size), signal)) === size
-        ) {
-          end += size;
-          inodes.push(inode);
-          ends.push(end);
-        } else failed = true;
-      } catch {
-        // Who opens the file will be told.
-        failed = true;
-      }
-      await this.#tree.release(handle).catch(() => undefined);
-    }
-    if (signal.aborted || inodes.length === 0) return;
-    send(this.#port, { kind: 'ahead', files: { inodes, ends, memory } }, [memory]);
+  #ahead(files: PackedFiles): void {
+    send(this.#port, { kind: 'ahead', files }, [files.memory]);
   }
 
   #arrived(received: number): void {
