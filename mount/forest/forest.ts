@@ -42,10 +42,18 @@ export interface Absent {
   readonly freshSeconds: number;
 }
 
+/** Where the kernel found a node. */
+export interface FoundAt {
+  readonly folder: Node;
+  readonly name: Name;
+  /** Whether the node itself is a folder. */
+  readonly isFolder: boolean;
+}
+
 interface KnownNode extends Node {
   readonly planted: LivingTree;
   /** Where the kernel first found it. A folder stays known as long as something in it does. */
-  readonly at: { readonly folder: Node; readonly name: Name } | undefined;
+  readonly at: FoundAt | undefined;
   /** How often the kernel was told of the node and has not yet forgotten it. */
   lookups: number;
 }
@@ -179,8 +187,14 @@ export class Forest {
     return node.planted.tree.attributes(node.inode, signal);
   }
 
+  /** Files (no folders) that the kernel knows, with where it found them: those that it has known for longest come first. */
+  *knownFiles(): Generator<{ readonly node: Node; readonly at: FoundAt }, undefined> {
+    for (const node of this.#known.values()) if (node.at?.isFolder === false) yield { node, at: node.at };
+    return undefined;
+  }
+
   /** Counts that the kernel has been told of a node once more; `at` is where it found it. */
-  remember(node: Node, at?: { readonly folder: Node; readonly name: Name }): Node {
+  remember(node: Node, at?: FoundAt): Node {
     const known = this.#known.get(node.number);
     if (known) {
       if (known.inode !== node.inode) {
@@ -249,8 +263,9 @@ export class Forest {
     signal: AbortSignal,
   ): Promise<{ node: Node; attributes: Attributes }> {
     if (!attributes.graft) {
+      const isFolder = attributes.type === 'directory';
       const node = { number: this.numberOf(planted, attributes.inode), planted, inode: attributes.inode };
-      return { node: this.remember(node, at), attributes };
+      return { node: this.remember(node, { ...at, isFolder }), attributes };
     }
     const upper = await this.#enter(this.#treeNumber(planted.number, attributes.inode), signal);
     try {

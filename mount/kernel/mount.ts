@@ -15,14 +15,19 @@ export interface KernelMounted extends Mounted {
   counts(): ReturnType<KernelSession['counts']>;
 }
 
+/** What only this transport can be told. */
+export interface KernelMountOptions extends MountOptions {
+  readonly mostKnownNodes?: number;
+}
+
 /** Mounts by speaking to /dev/fuse directly: with mount(8) as root, with fusermount3 as anybody else, or on a ready `/dev/fd/N`. */
-export const mountOverKernel = (async (tree: Tree, options: MountOptions): Promise<KernelMounted> => {
+export const mountOverKernel = (async (tree: Tree, options: KernelMountOptions): Promise<KernelMounted> => {
   const ready = /^\/dev\/fd\/(\d+)$/.exec(options.mountpoint)?.[1];
   if (ready !== undefined) return mountReady(tree, options, Number(ready));
   return process.geteuid?.() === 0 ? mountAsRoot(tree, options) : mountAsUser(tree, options);
 }) satisfies Transport;
 
-async function mountAsRoot(tree: Tree, options: MountOptions): Promise<KernelMounted> {
+async function mountAsRoot(tree: Tree, options: KernelMountOptions): Promise<KernelMounted> {
   const device = new Device(await openFuseDevice());
   try {
     await mountByCommand(device.descriptor, options);
@@ -42,7 +47,7 @@ async function mountAsRoot(tree: Tree, options: MountOptions): Promise<KernelMou
   };
 }
 
-async function mountAsUser(tree: Tree, options: MountOptions): Promise<KernelMounted> {
+async function mountAsUser(tree: Tree, options: KernelMountOptions): Promise<KernelMounted> {
   const device = new Device(await mountByFusermount3(options));
   const session = new KernelSession(device, tree, options);
   const ended = session.serve();
@@ -61,7 +66,11 @@ async function mountAsUser(tree: Tree, options: MountOptions): Promise<KernelMou
   };
 }
 
-async function mountReady(tree: Tree, options: MountOptions, descriptor: number): Promise<KernelMounted> {
+async function mountReady(
+  tree: Tree,
+  options: KernelMountOptions,
+  descriptor: number,
+): Promise<KernelMounted> {
   const device = new Device(descriptor);
   const session = new KernelSession(device, tree, options);
   const ended = session.serve();

@@ -26,6 +26,7 @@ import {
   parseInterrupt,
   type Request,
 } from './protocol/request.js';
+import { mostKnownNodes, Pruning } from './pruning.js';
 import { ReadBuffers } from './read-buffers.js';
 import { StoredContents } from './stored-contents.js';
 
@@ -58,6 +59,13 @@ interface UnderWay {
   interrupted: NodeJS.Timeout | undefined;
 }
 
+export interface SessionOptions {
+  readonly log: Logger;
+  readonly readOnly: boolean;
+  /** How many nodes the kernel may know before it is asked to forget some. */
+  readonly mostKnownNodes?: number;
+}
+
 /** One mount's conversation with the kernel, from INIT to its end. */
 export class KernelSession {
   readonly #device: Device;
@@ -66,16 +74,19 @@ export class KernelSession {
   readonly #forest: Forest;
   readonly #underWay = new Map<number, UnderWay>();
   readonly #complaints: Complaints;
+  readonly #mostKnownNodes: number;
   #state: MountState | undefined;
+  #pruning: Pruning | undefined;
   #agreed: (session: Session) => void = () => undefined;
   /** Settles when both sides have agreed on how to speak. */
   readonly agreed: Promise<Session>;
 
-  constructor(device: Device, tree: Tree, options: { readonly log: Logger; readonly readOnly: boolean }) {
+  constructor(device: Device, tree: Tree, options: SessionOptions) {
     this.#device = device;
     this.#log = options.log;
     this.#complaints = new Complaints(options.log);
     this.#readOnly = options.readOnly;
+    this.#mostKnownNodes = options.mostKnownNodes ?? mostKnownNodes;
     this.#forest = new Forest(tree, (node, change) => this.#tellOfChange(node, change));
     this.agreed = new Promise((resolve) => {
       this.#agreed = resolve;
@@ -157,6 +168,8 @@ export class KernelSession {
         generation: BigInt(randomBytes(4).readUInt32LE(0)),
         log: this.#log,
       };
+      const { files } = this.#state;
+      this.#pruning = new Pruning(this.#device, this.#forest, files, this.#log, this.#mostKnownNodes);
     }
     this.#device.send(seal(answer.reply, request.unique));
     if ('session' in answer) this.#agreed(answer.session);
@@ -198,6 +211,7 @@ export class KernelSession {
         this.#fail(request, name, error);
       });
       if (answer) this.#reply(request, answer);
+      this.#pruning?.check();
     } catch (error) {
       this.#log.error({ error }, `the reply to ${opcodeName(request.opcode)} could not be written`);
     }

@@ -10,8 +10,8 @@ import { output } from './served-mount.js';
 const mebibyte = 2 ** 20;
 const bytes = 4 * mebibyte;
 /** What a backup takes here, about, with the rate that it is given; and from its snapshot on. */
-const backupMilliseconds = 2500;
-const readingMilliseconds = 800;
+const backupMilliseconds = 3500;
+const readingMilliseconds = 2000;
 const rounds = process.env.STILLFS_FULL === undefined ? 6 : 60;
 
 /** What is killed, or full, while a backup goes on. */
@@ -114,9 +114,9 @@ describe('a backup that comes to a sudden end', () => {
       await write();
       const hashes = await backedUp.guestHashes();
       const before = await backedUp.backups();
-      const child = backedUp.start(['--bwlimit', '2M']);
-      // What the guest overwrites is kept from the snapshot on.
-      const fromSnapshot = end === 'fleecing is full';
+      const child = backedUp.start(['--bwlimit', '512K']);
+      // Only from the snapshot on is there an image, and is kept what the guest overwrites.
+      const fromSnapshot = end === 'the image server' || end === 'fleecing is full';
       if (fromSnapshot) await heard(child, /took the snapshot/);
       const after = Math.round(Math.random() * (fromSnapshot ? readingMilliseconds : backupMilliseconds));
       // A random moment is what is asked for.

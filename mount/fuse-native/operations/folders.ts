@@ -53,7 +53,7 @@ export function makeFolder(mount: PathMount, path: string, mode: number, signal:
       const { attributes } = await planted.tree.mkdir(folder.inode, name, mode & 0o7777, signal);
       // libfuse looks the folder up by itself: the tree is told that the inode that it gave is not kept.
       const number = forest.numberOf(planted, attributes.inode);
-      forest.remember({ number, planted, inode: attributes.inode }, { folder, name });
+      forest.remember({ number, planted, inode: attributes.inode }, { folder, name, isFolder: true });
       forest.forget(number, 1);
     } finally {
       paths.changed(folder, name);

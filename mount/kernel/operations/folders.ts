@@ -122,7 +122,11 @@ class Rows {
       this.#listing.add(row);
       return true;
     }
-    forest.remember({ number, planted: folder.planted, inode: entry.inode }, { folder, name: entry.name });
+    const { name, inode, type } = entry;
+    forest.remember(
+      { number, planted: folder.planted, inode },
+      { folder, name, isFolder: type === 'directory' },
+    );
     this.#told.push(number);
     const { attributes, freshSeconds } = found;
     this.#listing.add(row, { number, generation, attributes, freshSeconds });

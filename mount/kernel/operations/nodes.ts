@@ -94,7 +94,10 @@ const mkdir: Operation = async (state, node, body, signal) => {
   }
   const { attributes, freshSeconds } = await planted.tree.mkdir(node.inode, name, permissions, signal);
   const number = state.forest.numberOf(planted, attributes.inode);
-  const made = state.forest.remember({ number, planted, inode: attributes.inode }, { folder: node, name });
+  const made = state.forest.remember(
+    { number, planted, inode: attributes.inode },
+    { folder: node, name, isFolder: true },
+  );
   return entry(state, made, attributes, freshSeconds);
 };
 
