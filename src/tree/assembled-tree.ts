@@ -70,6 +70,7 @@ async function folderAt(
 
 class AssembledTree implements Tree {
   readonly root: Inode;
+  readonly watch?: NonNullable<Tree['watch']>;
   readonly #base: Tree;
   /** By the folder that the mount point lies in, and its name there: nothing else tells an empty subvolume from another. */
   readonly #mounts: ReadonlyMap<Inode, ReadonlyMap<Name, Mount>>;
@@ -81,6 +82,7 @@ class AssembledTree implements Tree {
   constructor(base: Tree, mounts: ReadonlyMap<Inode, ReadonlyMap<Name, Mount>>) {
     this.root = base.root;
     this.#base = base;
+    if (base.watch) this.watch = base.watch.bind(base);
     this.#mounts = mounts;
     const all = [...mounts.values()].flatMap((names) => [...names.values()]);
     this.#byInode = new Map(all.map((mount) => [mount.inode, mount]));

@@ -301,6 +301,8 @@ describe('stillfs prune', () => {
       /^rename to backup\.json/,
       /^rename to \.removed/,
       /^rm \.removed/,
+      /^rm \.merge/,
+      /^rm stillfs-merge/,
     ];
 
     const rules: KeepRules = { last: 1, weekly: 1 };

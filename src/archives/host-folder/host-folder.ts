@@ -8,7 +8,7 @@ import { O_PATH } from '../../posix/openat2.js';
 import { readlinkOf } from '../../posix/readlink.js';
 import { type FileStatus, statusOf } from '../../posix/statx.js';
 import type { Attributes, Inode } from '../../tree/attributes.js';
-import type { Access, Capacity, Entry, Found, Opened, Tree } from '../../tree/tree.js';
+import type { Access, Capacity, Change, Entry, Found, Opened, Tree } from '../../tree/tree.js';
 import { ExtendedAttributes, type WithFile } from './extended-attributes.js';
 import { FolderListing } from './folder-listing.js';
 import { InodeNumbers } from './inode-numbers.js';
@@ -65,6 +65,9 @@ const parentName = '..' as Name;
 
 class HostFolder implements Tree {
   readonly root: Inode;
+  /** Of a snapshot: that what is open can't be read any more. */
+  readonly watch?: NonNullable<Tree['watch']>;
+  readonly #listeners = new Set<(change: Change) => void>();
   readonly #rootDescriptor: SharedDescriptor;
   readonly #fileSystem: number;
   readonly #local: boolean;
@@ -92,6 +95,11 @@ class HostFolder implements Tree {
     this.#fileSystem = status.fileSystem;
     this.#local = local;
     this.#kind = files;
+    if (files === 'ending')
+      this.watch = (listener) => {
+        this.#listeners.add(listener);
+        return () => this.#listeners.delete(listener);
+      };
     this.#freshSeconds = files === 'changing' ? 0 : lasting;
     this.#shown = new ShownAttributes(ids, this.#freshSeconds);
     this.#numbers = new InodeNumbers(status.fileSystem);
@@ -160,14 +168,17 @@ class HostFolder implements Tree {
       throw new StillError('EROFS', `inode ${inode} can't be written: a backup is never modified`);
     }
     const { descriptor, size } = this.#openNow(inode) ?? (await this.#openLater(inode, signal));
-    if (this.#kind === 'lasting') {
-      const handle = this.#files.add(descriptor, size);
-      return { handle, cache: 'keep', passthrough: descriptor.number };
-    }
     // Of a file that changes counts what it has by the time that it is read.
-    const changing = this.#kind === 'changing';
-    const handle = this.#files.add(descriptor, changing ? Number.POSITIVE_INFINITY : size);
-    return { handle, cache: 'direct', size: changing ? 0 : size };
+    if (this.#kind === 'changing')
+      return {
+        handle: this.#files.add(inode, descriptor, Number.POSITIVE_INFINITY),
+        cache: 'direct',
+        size: 0,
+      };
+    const handle = this.#files.add(inode, descriptor, size);
+    if (this.#kind === 'lasting') return { handle, cache: 'keep', passthrough: descriptor.number };
+    // Who reads a few bytes at a time (tar) gets them from the kernel, which is told when the snapshot ends.
+    return { handle, cache: 'refresh' };
   }
 
   read(handle: number, offset: number, target: Uint8Array, signal: AbortSignal): Promise<number> {
@@ -197,7 +208,8 @@ class HostFolder implements Tree {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    this.#files.close();
+    const open = this.#files.close();
+    for (const inode of open) for (const listener of this.#listeners) listener({ kind: 'inode', inode });
     this.#folders.close();
     this.#rootDescriptor.letGo();
   }

@@ -3,9 +3,11 @@ import { StillError } from '../../errors.js';
 import { readCached } from '../../posix/read-cached.js';
 import { seek } from '../../posix/seek.js';
 import type { QueueDepth } from '../../queue-depth.js';
+import type { Inode } from '../../tree/attributes.js';
 import type { SharedDescriptor } from './shared-descriptor.js';
 
 interface OpenFile {
+  readonly inode: Inode;
   readonly descriptor: SharedDescriptor;
   /** Bytes, when it was opened: a file that doesn't grow need not be asked for more. Infinite for one that may. */
   readonly size: number;
@@ -23,13 +25,13 @@ export class OpenFiles {
   }
 
   /** Takes an opened file over, and closes it at the end. */
-  add(descriptor: SharedDescriptor, size: number): number {
+  add(inode: Inode, descriptor: SharedDescriptor, size: number): number {
     if (this.#closed) {
       descriptor.letGo();
       throw letGo();
     }
     this.#lastHandle++;
-    this.#files.set(this.#lastHandle, { descriptor, size });
+    this.#files.set(this.#lastHandle, { inode, descriptor, size });
     return this.#lastHandle;
   }
 
@@ -62,11 +64,16 @@ export class OpenFiles {
     descriptor.letGo();
   }
 
-  /** Closes all; who still has one open gets errors. */
-  close(): void {
+  /** Closes all; who still has one open gets errors. Tells which those are. */
+  close(): ReadonlySet<Inode> {
     this.#closed = true;
-    for (const { descriptor } of this.#files.values()) descriptor.letGo();
+    const open = new Set<Inode>();
+    for (const { inode, descriptor } of this.#files.values()) {
+      open.add(inode);
+      descriptor.letGo();
+    }
     this.#files.clear();
+    return open;
   }
 
   #use<T>(

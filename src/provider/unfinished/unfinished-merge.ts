@@ -62,6 +62,8 @@ export class UnfinishedMerge {
   /** Puts files, whole and on the disk, into a backup in place of those that are there. */
   async commit(backup: string, files: readonly string[]): Promise<void> {
     const commit: z.output<typeof commitShape> = { version: 1, backup, files: [...files] };
+    // The folder in the store goes last, for it alone tells of this one.
+    await rm(this.sockets, { recursive: true, force: true });
     await writeDurably(join(this.folder, commitFile), `${JSON.stringify(commit)}\n`);
     await finish(this.guestFolder, this.name, commit);
   }
