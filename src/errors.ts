@@ -20,7 +20,11 @@ export class StillError extends Error {
     message: string,
     options?: { cause?: unknown },
   ) {
+    // Where it was made takes as long to note as the rest of an answer, and of what is simply not there nobody asks it.
+    const { stackTraceLimit } = Error;
+    if (code === 'ENODATA' || code === 'ENOENT') Error.stackTraceLimit = 0;
     super(message, options);
+    Error.stackTraceLimit = stackTraceLimit;
   }
 }
 
