@@ -1,4 +1,5 @@
-import { mkdtemp, open, readlink, rm } from 'node:fs/promises';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
@@ -10,6 +11,10 @@ import { MemoryTree } from '../../conformance/memory-tree.js';
 const folders = 20;
 const files = 100;
 const mostKnownNodes = 400;
+const contentOf = (folder: number, file: number): string => `${folder} ${file}`;
+const allBytes = Array.from({ length: folders * files }, (_, each) => {
+  return contentOf(Math.floor(each / files), each % files).length;
+}).reduce((sum, length) => sum + length, 0);
 
 describe('a kernel that has found more files than may be known', () => {
   let mountpoint: string;
@@ -20,7 +25,8 @@ describe('a kernel that has found more files than may be known', () => {
     const tree = new MemoryTree();
     for (let folder = 0; folder < folders; folder++) {
       const inode = tree.link(tree.root, `folder-${folder}`, tree.addFolder());
-      for (let file = 0; file < files; file++) tree.link(inode, `${file}`, tree.addFile(`${folder} ${file}`));
+      for (let file = 0; file < files; file++)
+        tree.link(inode, `${file}`, tree.addFile(contentOf(folder, file)));
     }
     const options = { source: 'pruning', allowOther: false, readOnly: true, log: silent, mostKnownNodes };
     mounted = await mountOverKernel(tree, { mountpoint, ...options });
@@ -32,20 +38,23 @@ describe('a kernel that has found more files than may be known', () => {
   });
 
   it('is asked to forget them, but no folder, and no file that is open', async () => {
-    const path = join(mountpoint, 'folder-0', '7');
-    const opened = await open(path);
-    // Not by `cwd`: Node stands still until a child is in its folder, and would not answer the kernel.
-    const walk = 'cd "$1" && find .. -type f -exec cat {} + | wc -c && pwd -P';
-    const { stdout } = await execa('sh', ['-c', walk, 'sh', join(mountpoint, 'folder-1')]);
-    const bytes = Array.from({ length: folders * files }, (_, each) => {
-      return `${Math.floor(each / files)} ${each % files}`.length;
-    }).reduce((sum, length) => sum + length, 0);
-    expect(stdout.split('\n').map((line) => line.trim())).toEqual([`${bytes}`, join(mountpoint, 'folder-1')]);
+    const script = [
+      'exec 3<"$1/folder-0/7"; cd "$1/folder-1"',
+      'find .. -type f -exec cat {} + | wc -c; read -r line',
+      // The kernel calls a file whose name it let go of "(deleted)".
+      'pwd -P; readlink "/proc/$$/fd/3"; cat <&3',
+    ];
+    const child = execa('sh', ['-ec', script.join('\n'), 'sh', mountpoint]);
+    const [walked] = await once(child.stdout, 'data');
+    expect(Number(walked)).toBe(allBytes);
     await expect.poll(() => mounted.counts().nodes).toBeLessThanOrEqual(mostKnownNodes);
-    // The kernel calls a file whose name it let go of "(deleted)".
-    expect(await readlink(`/proc/self/fd/${opened.fd}`)).toBe(path);
-    expect(await opened.readFile('utf8')).toBe('0 7');
-    await opened.close();
+    child.stdin.end('\n');
+    const { stdout } = await child;
+    expect(stdout.split('\n').slice(1)).toEqual([
+      join(mountpoint, 'folder-1'),
+      join(mountpoint, 'folder-0', '7'),
+      '0 7',
+    ]);
   });
 
   it('finds them all again', async () => {
