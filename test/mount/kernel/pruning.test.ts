@@ -23,6 +23,7 @@ describe('a kernel that has found more files than may be known', () => {
   beforeAll(async () => {
     mountpoint = await mkdtemp(join(tmpdir(), 'stillfs-pruning-'));
     const tree = new MemoryTree();
+    tree.link(tree.root, 'mounted-upon', tree.addFolder());
     for (let folder = 0; folder < folders; folder++) {
       const inode = tree.link(tree.root, `folder-${folder}`, tree.addFolder());
       for (let file = 0; file < files; file++)
@@ -39,10 +40,10 @@ describe('a kernel that has found more files than may be known', () => {
 
   it('is asked to forget them, but no folder, and no file that is open', async () => {
     const script = [
-      'exec 3<"$1/folder-0/7"; cd "$1/folder-1"',
+      'exec 3<"$1/folder-0/7"; cd "$1/folder-1"; mount -t tmpfs pruning ../mounted-upon',
       'find .. -type f -exec cat {} + | wc -c; read -r line',
       // The kernel calls a file whose name it let go of "(deleted)".
-      'pwd -P; readlink "/proc/$$/fd/3"; cat <&3',
+      'pwd -P; readlink "/proc/$$/fd/3"; cat <&3; umount ../mounted-upon',
     ];
     const child = execa('sh', ['-ec', script.join('\n'), 'sh', mountpoint]);
     const [walked] = await once(child.stdout, 'data');
