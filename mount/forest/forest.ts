@@ -188,9 +188,8 @@ export class Forest {
   }
 
   /** Files (no folders) that the kernel knows, with where it found them: those that it has known for longest come first. */
-  *knownFiles(): Generator<{ readonly node: Node; readonly at: FoundAt }, undefined> {
+  *knownFiles(): Generator<{ readonly node: Node; readonly at: FoundAt }, void> {
     for (const node of this.#known.values()) if (node.at?.isFolder === false) yield { node, at: node.at };
-    return undefined;
   }
 
   /** Counts that the kernel has been told of a node once more; `at` is where it found it. */

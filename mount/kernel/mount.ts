@@ -7,7 +7,7 @@ import { Device } from './device.js';
 import { mountByFusermount3 } from './fusermount3.js';
 import { mountByCommand, openFuseDevice } from './mount-command.js';
 import { raiseReadahead } from './readahead.js';
-import { KernelSession } from './session.js';
+import { KernelSession, type SessionOptions } from './session.js';
 
 /** A mount over /dev/fuse, which can tell of itself. */
 export interface KernelMounted extends Mounted {
@@ -15,10 +15,8 @@ export interface KernelMounted extends Mounted {
   counts(): ReturnType<KernelSession['counts']>;
 }
 
-/** What only this transport can be told. */
-export interface KernelMountOptions extends MountOptions {
-  readonly mostKnownNodes?: number;
-}
+/** With what only this transport can be told. */
+export type KernelMountOptions = MountOptions & SessionOptions;
 
 /** Mounts by speaking to /dev/fuse directly: with mount(8) as root, with fusermount3 as anybody else, or on a ready `/dev/fd/N`. */
 export const mountOverKernel = (async (tree: Tree, options: KernelMountOptions): Promise<KernelMounted> => {

@@ -1,4 +1,3 @@
-import { messageOf } from '../../src/errors.js';
 import type { Logger } from '../../src/log.js';
 import type { Forest } from '../forest/forest.js';
 import type { Device } from './device.js';
@@ -41,7 +40,7 @@ export class Pruning {
     this.#running = true;
     this.#prune()
       .catch((error: unknown) => {
-        this.log.warn({ error }, `the kernel could not be asked to forget files: ${messageOf(error)}`);
+        this.log.warn({ error }, 'the kernel could not be asked to forget files');
       })
       .finally(() => {
         this.#running = false;

@@ -3,16 +3,20 @@ import { closeSync, mkdirSync, openSync, readFileSync, symlinkSync, writeFileSyn
 import { rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openExt } from '../../src/filesystems/ext/ext.js';
-import { FileSystemTree } from '../../src/filesystems/file-system-tree.js';
-import { Problems } from '../../src/problems.js';
 import { Churn } from '../corpus/churn.js';
 import { makeNode, setXattr } from '../corpus/odd-calls.js';
 import { withLoopMount } from '../filesystems/loop-mount.js';
-import { BytesDisk } from '../src/archives/squashfs/bytes-disk.js';
-import { damagedBytes, drawn, type Fuzzed, type Fuzzing, fuzzImages, type Limits } from './fuzzing.js';
+import {
+  type Fuzzed,
+  type Fuzzing,
+  fileSystemTree,
+  fuzzBytes,
+  type Limits,
+  type OpenImage,
+  type Original,
+} from './fuzzing.js';
 
 const limits: Limits = { milliseconds: 5000, bufferBytes: 256 << 20, inode: 2n ** 32n };
-const signal = new AbortController().signal;
 const pieceBytes = 1024;
 /** What files hold, so that it can be told from what the file system says about itself. */
 const content = Buffer.from('content '.repeat(10_000));
@@ -20,27 +24,12 @@ const content = Buffer.from('content '.repeat(10_000));
 /** Damages ext file systems where their structure is. */
 export async function fuzzExt(fuzzing: Fuzzing): Promise<Fuzzed> {
   const originals = await makeOriginals(fuzzing.folder);
-  return fuzzImages(fuzzing, limits, (random) => {
-    const { name, bytes: whole, places } = drawn(originals, random);
-    const how = { most: 3, cutEach: 25, damage: (bytes: Buffer) => damage(bytes, places, random) };
-    const { bytes, changes } = damagedBytes(whole, how, random);
-    const disk = new BytesDisk(bytes);
-    return { told: `${name} with ${changes}`, disk, open: (problem) => openExtTree(disk, problem) };
-  });
+  const open: OpenImage = (disk, problem) => fileSystemTree(openExt, disk, problem);
+  return fuzzBytes(fuzzing, limits, { originals, most: 3, cutEach: 25, damage, open });
 }
 
-async function openExtTree(disk: BytesDisk, problem: (sentence: string) => void): Promise<FileSystemTree> {
-  const problems = new Problems(problem);
-  const fileSystem = await openExt(disk, { signal, problem: (sentence) => problems.add(sentence) });
-  return new FileSystemTree(fileSystem, problems);
-}
-
-interface Original {
-  readonly name: string;
-  readonly bytes: Buffer;
-  /** Pieces of the image with something to damage in them, in bytes. */
-  readonly places: readonly number[];
-}
+/** Pieces of the image with something to damage in them, in bytes. */
+type Pieces = readonly number[];
 
 const small = ['-b', '1024', '-N', '512'];
 /** Mostly without checksums, which would find all damage before anything else does. */
@@ -68,8 +57,8 @@ const kinds: ReadonlyArray<{ name: string; options: readonly string[]; unclean?:
   },
 ];
 
-async function makeOriginals(folder: string): Promise<Original[]> {
-  const originals: Original[] = [];
+async function makeOriginals(folder: string): Promise<Original<Pieces>[]> {
+  const originals: Original<Pieces>[] = [];
   const file = join(folder, 'original');
   for (const { name, options, unclean = false } of kinds) {
     await writeFile(file, '');
@@ -131,7 +120,7 @@ function placesOf(bytes: Buffer): number[] {
 }
 
 /** Changes something and says what. */
-function damage(bytes: Buffer, places: readonly number[], random: () => number): string {
+function damage(bytes: Buffer, places: Pieces, random: () => number): string {
   const place = places[random() % places.length] ?? 0;
   // Headers, counts and first entries are what everything hangs on.
   const span = place === 1024 ? 0x180 : random() % 3 === 0 ? 64 : pieceBytes;

@@ -3,57 +3,46 @@ import { mkdirSync, readFileSync, truncateSync, utimesSync, writeFileSync } from
 import { join } from 'node:path';
 import { openExfat } from '../../src/filesystems/exfat/exfat.js';
 import { openFat } from '../../src/filesystems/fat/fat.js';
-import { FileSystemTree } from '../../src/filesystems/file-system-tree.js';
-import { Problems } from '../../src/problems.js';
 import type { OpenFileSystem } from '../filesystems/kinds.js';
-import { BytesDisk } from '../src/archives/squashfs/bytes-disk.js';
 import { sealRegion, sealSet } from '../src/filesystems/exfat/checksums.js';
-import { damagedBytes, drawn, type Fuzzed, type Fuzzing, fuzzImages, type Limits } from './fuzzing.js';
+import {
+  type Fuzzed,
+  type Fuzzing,
+  fileSystemTree,
+  fuzzBytes,
+  type Limits,
+  type Original,
+} from './fuzzing.js';
 
 const limits: Limits = { milliseconds: 5000, bufferBytes: 160 << 20, inode: 2n ** 43n };
 const mebibyte = 1 << 20;
-const signal = new AbortController().signal;
 
-interface Original {
-  readonly name: string;
+/** Ranges worth damaging. */
+type Ranges = ReadonlyArray<readonly [from: number, to: number]>;
+
+interface FatOriginal extends Original<Ranges> {
   readonly open: OpenFileSystem;
-  readonly bytes: Buffer;
-  /** Ranges worth damaging. */
-  readonly places: ReadonlyArray<readonly [from: number, to: number]>;
   /** Makes checksums good again, so that what is damaged is believed. */
   readonly seal?: (bytes: Buffer) => void;
 }
 
 /** Damages file systems of FAT and exFAT, mostly their tables and folders. */
-export async function fuzzFat(fuzzing: Fuzzing): Promise<Fuzzed> {
-  const originals = makeOriginals(fuzzing.folder);
-  return fuzzImages(fuzzing, limits, (random) => {
-    const { name, bytes: whole, places, seal, open } = drawn(originals, random);
-    const how = {
-      most: 4,
-      cutEach: 20,
-      damage: (bytes: Buffer) => damage(bytes, places, random),
-      seal: (bytes: Buffer) => {
-        if (!seal || random() % 4 === 0) return undefined;
-        seal(bytes);
-        return 'checksums made good';
-      },
-    };
-    const { bytes, changes } = damagedBytes(whole, how, random);
-    const disk = new BytesDisk(bytes);
-    return {
-      told: `${name} with ${changes}`,
-      disk,
-      open: async (problem) => {
-        const problems = new Problems(problem);
-        const told = (sentence: string): void => problems.add(sentence);
-        return new FileSystemTree(await open(disk, { signal, problem: told }), problems);
-      },
-    };
+export function fuzzFat(fuzzing: Fuzzing): Promise<Fuzzed> {
+  return fuzzBytes(fuzzing, limits, {
+    originals: makeOriginals(fuzzing.folder),
+    most: 4,
+    cutEach: 20,
+    damage,
+    seal: (bytes, { seal }, random) => {
+      if (!seal || random() % 4 === 0) return undefined;
+      seal(bytes);
+      return 'checksums made good';
+    },
+    open: (disk, problem, { open }) => fileSystemTree(open, disk, problem),
   });
 }
 
-function makeOriginals(folder: string): Original[] {
+function makeOriginals(folder: string): FatOriginal[] {
   const tree = join(folder, 'tree');
   makeTree(tree);
   const fat: ReadonlyArray<readonly [name: string, mebibytes: number, options: readonly string[]]> = [
@@ -61,7 +50,7 @@ function makeOriginals(folder: string): Original[] {
     ['FAT16', 3, ['-F', '16', '-s', '1']],
     ['FAT32', 34, ['-F', '32', '-s', '1']],
   ];
-  const originals = fat.map(([name, mebibytes, options]): Original => {
+  const originals = fat.map(([name, mebibytes, options]): FatOriginal => {
     const image = empty(join(folder, name), mebibytes);
     execFileSync('mkfs.fat', [...options, image], { stdio: 'pipe' });
     const env = { ...process.env, LC_ALL: 'C.UTF-8', MTOOLS_SKIP_CHECK: '1' };
@@ -75,7 +64,7 @@ function makeOriginals(folder: string): Original[] {
   return [...originals, exfatOriginal(folder, tree)];
 }
 
-function exfatOriginal(folder: string, tree: string): Original {
+function exfatOriginal(folder: string, tree: string): FatOriginal {
   const image = empty(join(folder, 'exFAT'), 3);
   const mountpoint = join(folder, 'mnt');
   mkdirSync(mountpoint);
@@ -141,7 +130,7 @@ function placesOf(bytes: Buffer, text: string, unit: number): number[] {
 }
 
 /** Changes something and says what. */
-function damage(bytes: Buffer, places: Original['places'], random: () => number): string {
+function damage(bytes: Buffer, places: Ranges, random: () => number): string {
   const [from, to] = places[random() % places.length] ?? [0, bytes.length];
   const at = Math.max(0, Math.min(from + (random() % (to - from)), bytes.length - 8));
   switch (random() % 6) {

@@ -1,6 +1,12 @@
+import type { Disk } from '../../src/disks/disk.js';
 import { StillError } from '../../src/errors.js';
+import { FileSystemTree } from '../../src/filesystems/file-system-tree.js';
+import { Problems } from '../../src/problems.js';
 import type { Tree } from '../../src/tree/tree.js';
 import { numbers } from '../corpus/qcow2-images.js';
+import type { OpenFileSystem } from '../filesystems/kinds.js';
+import { BytesDisk } from '../src/archives/squashfs/bytes-disk.js';
+import { processorTime } from './processor-time.js';
 import { TreeWalk } from './tree-walk.js';
 
 /** Cases of one seed. */
@@ -37,6 +43,7 @@ export interface Limits {
 }
 
 const mostProblems = 100;
+const signal = new AbortController().signal;
 
 /**
  * Damages images and walks what comes of each: every file must give bytes or an error that says why, in time, and leave nothing
@@ -56,7 +63,7 @@ export async function fuzzImages(
     const found = (finding: string): void => {
       findings.push(`seed ${seed}, case ${each}: ${told}: ${finding}`);
     };
-    const begun = process.cpuUsage();
+    const spent = processorTime();
     try {
       let problems = 0;
       const tree = await open(() => problems++);
@@ -74,9 +81,8 @@ export async function fuzzImages(
     } catch (error) {
       if (!(error instanceof StillError)) found(`${error instanceof Error ? error.stack : error}`);
     }
-    const { user, system } = process.cpuUsage(begun);
-    const milliseconds = Math.round((user + system) / 1000);
-    if (milliseconds > limits.milliseconds) found(`took ${milliseconds} ms`);
+    const milliseconds = spent();
+    if (milliseconds > limits.milliseconds) found(`took ${Math.round(milliseconds)} ms`);
     const { arrayBuffers } = process.memoryUsage();
     if (arrayBuffers > limits.bufferBytes) found(`${arrayBuffers} bytes of buffers are held`);
   }
@@ -90,29 +96,59 @@ export function drawn<T>(some: readonly T[], random: () => number): T {
   return one;
 }
 
-/** As often as `damage` says what it does, and now and then the end of the image is missing. */
-export function damagedBytes(
-  original: Buffer,
-  {
-    most,
-    cutEach,
-    damage,
-    seal,
-  }: {
-    readonly most: number;
-    readonly cutEach: number;
-    readonly damage: (bytes: Buffer) => string;
-    /** What is done when all else is, before the end is cut off. */
-    readonly seal?: (bytes: Buffer) => string | undefined;
-  },
-  random: () => number,
-): { bytes: Buffer; changes: string } {
-  const bytes = Buffer.from(original);
-  const changes: string[] = [];
-  for (let left = 1 + (random() % most); left > 0; left--) changes.push(damage(bytes));
-  const sealed = seal?.(bytes);
-  if (sealed !== undefined) changes.push(sealed);
-  const length = random() % cutEach === 0 ? random() % bytes.length : bytes.length;
-  if (length < bytes.length) changes.push(`cut to ${length}`);
-  return { bytes: bytes.subarray(0, length), changes: changes.join(', ') };
+/** An image in memory, and what is worth damaging in it. */
+export interface Original<Places> {
+  readonly name: string;
+  readonly bytes: Buffer;
+  readonly places: Places;
+}
+
+/** Opens a damaged image; it tells of what is wrong with it. */
+export type OpenImage = (disk: BytesDisk, problem: (sentence: string) => void) => Promise<Tree>;
+
+/** How images of one kind are damaged and opened. */
+export interface Damaging<Places, Image extends Original<Places>> {
+  readonly originals: readonly Image[];
+  /** What is damaged in one of them, at most. */
+  readonly most: number;
+  /** Of so many the end of one is missing. */
+  readonly cutEach: number;
+  /** Changes something and says what. */
+  damage(bytes: Buffer, places: Places, random: () => number): string;
+  /** What is done when all else is, before the end is cut off. */
+  seal?(bytes: Buffer, original: Image, random: () => number): string | undefined;
+  open(...given: [...Parameters<OpenImage>, Image]): Promise<Tree>;
+}
+
+/** `fuzzImages` of images that lie in memory as a whole. */
+export function fuzzBytes<Places, Image extends Original<Places>>(
+  fuzzing: Fuzzing,
+  limits: Limits,
+  how: Damaging<Places, Image>,
+): Promise<Fuzzed> {
+  return fuzzImages(fuzzing, limits, (random) => {
+    const original = drawn(how.originals, random);
+    const bytes = Buffer.from(original.bytes);
+    const changes: string[] = [];
+    for (let left = 1 + (random() % how.most); left > 0; left--)
+      changes.push(how.damage(bytes, original.places, random));
+    const sealed = how.seal?.(bytes, original, random);
+    if (sealed !== undefined) changes.push(sealed);
+    const length = random() % how.cutEach === 0 ? random() % bytes.length : bytes.length;
+    if (length < bytes.length) changes.push(`cut to ${length}`);
+    const disk = new BytesDisk(bytes.subarray(0, length));
+    const told = `${original.name} with ${changes.join(', ')}`;
+    return { told, disk, open: (problem) => how.open(disk, problem, original) };
+  });
+}
+
+/** Opens a file system as a tree. */
+export async function fileSystemTree(
+  open: OpenFileSystem,
+  disk: Disk,
+  problem: (sentence: string) => void,
+): Promise<Tree> {
+  const problems = new Problems(problem);
+  const fileSystem = await open(disk, { signal, problem: (sentence) => problems.add(sentence) });
+  return new FileSystemTree(fileSystem, problems);
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { fuzzExt } from './ext.js';
 import { fuzzFat } from './fat.js';
+import type { Fuzzing } from './fuzzing.js';
 import { fuzzNtfs } from './ntfs.js';
 import { fuzzQcow2 } from './qcow2.js';
 import { fuzzSquashfs } from './squashfs.js';
@@ -14,12 +15,6 @@ import { fuzzXfs } from './xfs.js';
 /** Cases of one seed: between two seeds the folder is made anew and progress is told. */
 const batch = 500;
 
-interface Batch {
-  readonly folder: string;
-  readonly seed: number;
-  readonly count: number;
-}
-
 interface Outcome {
   readonly findings: readonly string[];
   /** What became of the cases, as a sentence has it. */
@@ -27,7 +22,7 @@ interface Outcome {
 }
 
 /** What is damaged, by name: each makes valid files of its kind, damages them, and reads what comes of it. */
-const kinds: Readonly<Record<string, (given: Batch) => Promise<Outcome>>> = {
+const kinds: Readonly<Record<string, (given: Fuzzing) => Promise<Outcome>>> = {
   qcow2: async (given) => {
     const { findings, opened, readWhole, alike } = await fuzzQcow2({ ...given, compareEach: 10 });
     return { findings, told: `${opened} opened, ${readWhole} read whole, ${alike} as QEMU reads them` };

@@ -1,10 +1,7 @@
 import { linkSync, mkdirSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { FileSystemTree } from '../../src/filesystems/file-system-tree.js';
 import { openNtfs } from '../../src/filesystems/ntfs/ntfs.js';
-import { Problems } from '../../src/problems.js';
 import { makeNode, setXattr } from '../corpus/odd-calls.js';
-import { BytesDisk } from '../src/archives/squashfs/bytes-disk.js';
 import { makeSystemCompressed, packedByWimlib } from '../src/filesystems/ntfs/system-compressed.js';
 import {
   extendedAttribute,
@@ -13,37 +10,29 @@ import {
   setNtfs,
   takeVolume,
 } from '../src/filesystems/ntfs/volumes.js';
-import { damagedBytes, drawn, type Fuzzed, type Fuzzing, fuzzImages, type Limits } from './fuzzing.js';
+import {
+  type Fuzzed,
+  type Fuzzing,
+  fileSystemTree,
+  fuzzBytes,
+  type Limits,
+  type OpenImage,
+  type Original,
+} from './fuzzing.js';
 
 const limits: Limits = { milliseconds: 5000, bufferBytes: 192 << 20, inode: 2n ** 44n };
-const signal = new AbortController().signal;
 
 /** Damages NTFS volumes where their structure is. */
 export async function fuzzNtfs(fuzzing: Fuzzing): Promise<Fuzzed> {
   const originals = await makeOriginals(fuzzing.folder);
-  return fuzzImages(fuzzing, limits, (random) => {
-    const { name, bytes: whole, places } = drawn(originals, random);
-    const how = { most: 3, cutEach: 25, damage: (bytes: Buffer) => damage(bytes, places, random) };
-    const { bytes, changes } = damagedBytes(whole, how, random);
-    const disk = new BytesDisk(bytes);
-    return { told: `${name} with ${changes}`, disk, open: (problem) => openNtfsTree(disk, problem) };
-  });
+  const open: OpenImage = (disk, problem) => fileSystemTree(openNtfs, disk, problem);
+  return fuzzBytes(fuzzing, limits, { originals, most: 3, cutEach: 25, damage, open });
 }
 
-async function openNtfsTree(disk: BytesDisk, problem: (sentence: string) => void): Promise<FileSystemTree> {
-  const problems = new Problems(problem);
-  const fileSystem = await openNtfs(disk, { signal, problem: (sentence) => problems.add(sentence) });
-  return new FileSystemTree(fileSystem, problems);
-}
+/** Ranges worth damaging. */
+type Ranges = ReadonlyArray<readonly [from: number, to: number]>;
 
-interface Original {
-  readonly name: string;
-  readonly bytes: Buffer;
-  /** Ranges worth damaging. */
-  readonly places: ReadonlyArray<readonly [from: number, to: number]>;
-}
-
-async function makeOriginals(folder: string): Promise<Original[]> {
+async function makeOriginals(folder: string): Promise<Original<Ranges>[]> {
   const kinds = [
     ['as it is made', ['-C']],
     ['small clusters', ['-C', '-c', '512']],
@@ -54,7 +43,7 @@ async function makeOriginals(folder: string): Promise<Original[]> {
   mkdirSync(packed);
   for (const size of compressedSizes) writeFileSync(join(packed, `${size}`), text.subarray(0, size));
   const chunks = packedByWimlib(packed, 4096);
-  const originals: Original[] = [];
+  const originals: Original<Ranges>[] = [];
   for (const [name, options] of kinds) {
     const image = join(folder, 'original');
     await makeVolume(image, 4 << 20, ...options);
@@ -129,7 +118,7 @@ const extremes64 = [0n, -1n, 1n << 63n, (1n << 53n) - 1n, 1n << 32n, (1n << 63n)
 const extremes32 = [0, 0xffff_ffff, 0x7fff_ffff, 0x8000_0000, 0xffff, 0x100_0000];
 
 /** Changes something and says what. */
-function damage(bytes: Buffer, places: Original['places'], random: () => number): string {
+function damage(bytes: Buffer, places: Ranges, random: () => number): string {
   const [from, to] = places[random() % places.length] ?? [0, 1];
   const at = Math.min(from + (random() % (to - from)), bytes.length - 8);
   switch (random() % 8) {

@@ -6,12 +6,10 @@ import { StoreFolder } from '../../src/disks/store-folder.js';
 import { StillError } from '../../src/errors.js';
 import { nameFromText } from '../../src/name.js';
 import { numbers, qemuImg, qemuIo, writes } from '../corpus/qcow2-images.js';
+import type { Fuzzing } from './fuzzing.js';
+import { processorTime } from './processor-time.js';
 
-export interface Fuzzing {
-  /** An empty folder to work in. */
-  readonly folder: string;
-  readonly seed: number;
-  readonly count: number;
+export interface FuzzingQcow2 extends Fuzzing {
   /** Asks QEMU about each so manieth image that could be read whole: what both read must be the same. */
   readonly compareEach: number;
 }
@@ -36,7 +34,7 @@ const chunk = 1 << 20;
  * Damages valid images, mostly where their structure is, and reads what comes of it: each must give bytes or an error
  * that says why, in time, and leave nothing behind.
  */
-export async function fuzzQcow2({ folder, seed, count, compareEach }: Fuzzing): Promise<Fuzzed> {
+export async function fuzzQcow2({ folder, seed, count, compareEach }: FuzzingQcow2): Promise<Fuzzed> {
   const originals = await makeOriginals(folder);
   const store = await StoreFolder.open(folder);
   const random = numbers(seed);
@@ -57,7 +55,7 @@ export async function fuzzQcow2({ folder, seed, count, compareEach }: Fuzzing): 
     await writeFile(join(folder, name), bytes);
 
     const story = `seed ${seed}, case ${i}: ${original.name} with ${changes.join(', ')}`;
-    const begun = process.cpuUsage();
+    const spent = processorTime();
     let disk: Disk | undefined;
     try {
       disk = await openQcow2Image(store, nameFromText(name));
@@ -78,8 +76,7 @@ export async function fuzzQcow2({ folder, seed, count, compareEach }: Fuzzing): 
     } finally {
       await disk?.close();
     }
-    const { user, system } = process.cpuUsage(begun);
-    const milliseconds = (user + system) / 1000;
+    const milliseconds = spent();
     if (milliseconds > mostMilliseconds) findings.push(`${story}: took ${Math.round(milliseconds)} ms`);
     const { arrayBuffers } = process.memoryUsage();
     if (arrayBuffers > mostBufferBytes) findings.push(`${story}: ${arrayBuffers} bytes of buffers are held`);

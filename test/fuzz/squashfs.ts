@@ -1,11 +1,16 @@
 import { mkdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openSquashfs } from '../../src/archives/squashfs/squashfs.js';
-import type { Tree } from '../../src/tree/tree.js';
 import { makeLink, makeNode, setXattr } from '../corpus/odd-calls.js';
-import { BytesDisk } from '../src/archives/squashfs/bytes-disk.js';
 import { makeSquashfs } from '../src/archives/squashfs/images.js';
-import { damagedBytes, drawn, type Fuzzed, type Fuzzing, fuzzImages, type Limits } from './fuzzing.js';
+import {
+  type Fuzzed,
+  type Fuzzing,
+  fuzzBytes,
+  type Limits,
+  type OpenImage,
+  type Original,
+} from './fuzzing.js';
 
 /** squashfs numbers files by where their inodes are. */
 const limits: Limits = { milliseconds: 5000, bufferBytes: 160 << 20, inode: 2n ** 43n };
@@ -14,25 +19,14 @@ const signal = new AbortController().signal;
 /** Damages squashfs images, mostly where their structure is. */
 export async function fuzzSquashfs(fuzzing: Fuzzing): Promise<Fuzzed> {
   const originals = await makeOriginals(fuzzing.folder);
-  return fuzzImages(fuzzing, limits, (random) => {
-    const { name, bytes: whole, places } = drawn(originals, random);
-    const how = { most: 3, cutEach: 20, damage: (bytes: Buffer) => damage(bytes, places, random) };
-    const { bytes, changes } = damagedBytes(whole, how, random);
-    const disk = new BytesDisk(bytes);
-    const open = (problem: (sentence: string) => void): Promise<Tree> =>
-      openSquashfs(disk, { signal, problem });
-    return { told: `${name} with ${changes}`, disk, open };
-  });
+  const open: OpenImage = (disk, problem) => openSquashfs(disk, { signal, problem });
+  return fuzzBytes(fuzzing, limits, { originals, most: 3, cutEach: 20, damage, open });
 }
 
-interface Original {
-  readonly name: string;
-  readonly bytes: Buffer;
-  /** Ranges worth damaging. */
-  readonly places: ReadonlyArray<readonly [from: number, to: number]>;
-}
+/** Ranges worth damaging. */
+type Ranges = ReadonlyArray<readonly [from: number, to: number]>;
 
-async function makeOriginals(folder: string): Promise<Original[]> {
+async function makeOriginals(folder: string): Promise<Original<Ranges>[]> {
   const tree = join(folder, 'tree');
   await makeTree(tree);
   const open = ['-noI', '-noX'];
@@ -49,7 +43,7 @@ async function makeOriginals(folder: string): Promise<Original[]> {
     ['lzo', ['-comp', 'lzo', '-b', '8K']],
     ['open tables, lzo', [...open, '-comp', 'lzo', '-always-use-fragments', '-b', '16K']],
   ];
-  const originals: Original[] = [];
+  const originals: Original<Ranges>[] = [];
   for (const [name, how] of options) {
     const image = join(folder, 'original.squashfs');
     await makeSquashfs(tree, image, ...how);
@@ -108,7 +102,7 @@ function placesOf(bytes: Buffer): Array<readonly [number, number]> {
 }
 
 /** Changes something and says what. */
-function damage(bytes: Buffer, places: Original['places'], random: () => number): string {
+function damage(bytes: Buffer, places: Ranges, random: () => number): string {
   const [from, to] = places[random() % places.length] ?? [0, bytes.length];
   const at = Math.min(from + (random() % (to - from)), bytes.length - 8);
   switch (random() % 7) {

@@ -10,13 +10,8 @@ import { numbers } from '../corpus/qcow2-images.js';
 import { bytesDisk } from '../src/archives/tar/file-disk.js';
 import { archive, member, octal, pax, withChecksum } from '../src/archives/tar/made-archive.js';
 import { type OpenedTar, openTar } from '../src/archives/tar/opened-tar.js';
-
-export interface TarFuzzing {
-  /** An empty folder to work in. */
-  readonly folder: string;
-  readonly seed: number;
-  readonly count: number;
-}
+import type { Fuzzing } from './fuzzing.js';
+import { processorTime } from './processor-time.js';
 
 export interface FuzzedTars {
   /** How many archives still showed files, and how many of those could be read without an error. */
@@ -40,7 +35,7 @@ const unhurried = new AbortController().signal;
  * Damages valid tar archives where their structure is, and reads what comes of it: each must give a tree whose every
  * file gives bytes or an error that says why, in time, and leaves nothing behind.
  */
-export async function fuzzTar({ folder, seed, count }: TarFuzzing): Promise<FuzzedTars> {
+export async function fuzzTar({ folder, seed, count }: Fuzzing): Promise<FuzzedTars> {
   const originals = makeArchives();
   const random = numbers(seed);
   const findings: string[] = [];
@@ -58,7 +53,7 @@ export async function fuzzTar({ folder, seed, count }: TarFuzzing): Promise<Fuzz
     }
     const isPacked = random() % 8 === 0;
     const story = `seed ${seed}, case ${each}: ${name} with ${changes.join(', ')}${isPacked ? ', in gzip' : ''}`;
-    const begun = process.cpuUsage();
+    const spent = processorTime();
     let opened: OpenedTar | undefined;
     try {
       opened = isPacked ? await openPacked(bytes, folder, random) : await openPlain(bytes);
@@ -72,8 +67,7 @@ export async function fuzzTar({ folder, seed, count }: TarFuzzing): Promise<Fuzz
     } finally {
       await opened?.tree.close();
     }
-    const { user, system } = process.cpuUsage(begun);
-    const milliseconds = (user + system) / 1000;
+    const milliseconds = spent();
     if (milliseconds > mostMilliseconds) findings.push(`${story}: took ${Math.round(milliseconds)} ms`);
     const { arrayBuffers } = process.memoryUsage();
     if (arrayBuffers > mostBufferBytes) findings.push(`${story}: ${arrayBuffers} bytes of buffers are held`);

@@ -10,13 +10,8 @@ import { signatureOf } from '../../src/volumes/signature.js';
 import { numbers } from '../corpus/qcow2-images.js';
 import { bytesDisk } from '../src/archives/tar/file-disk.js';
 import { physicalVolume, sealPhysicalVolume } from '../src/volumes/metadata-text.js';
-
-export interface FuzzingVolumes {
-  /** An empty folder to work in. */
-  readonly folder: string;
-  readonly seed: number;
-  readonly count: number;
-}
+import type { Fuzzing } from './fuzzing.js';
+import { processorTime } from './processor-time.js';
 
 export interface FuzzedVolumes {
   /** How many disks still showed more than themselves, and of how many volumes all could be read. */
@@ -33,7 +28,7 @@ const mostProblems = 2000;
 const signal = new AbortController().signal;
 
 /** Damages partition tables and LVM metadata, and reads what is found then. */
-export async function fuzzVolumes({ folder, seed, count }: FuzzingVolumes): Promise<FuzzedVolumes> {
+export async function fuzzVolumes({ folder, seed, count }: Fuzzing): Promise<FuzzedVolumes> {
   const tables = await makeTables(folder);
   const random = numbers(seed);
   const findings: string[] = [];
@@ -42,7 +37,7 @@ export async function fuzzVolumes({ folder, seed, count }: FuzzingVolumes): Prom
   for (let i = 0; i < count; i++) {
     const { name, bytes, changes } = i % 2 === 0 ? damagedTable(tables, random) : damagedMetadata(random);
     const story = `seed ${seed}, case ${i}: ${name} with ${changes.join(', ')}`;
-    const begun = process.cpuUsage();
+    const spent = processorTime();
     try {
       const outcome = await look(bytesDisk(bytes), random);
       if (outcome.volumes > 1) withVolumes++;
@@ -52,8 +47,7 @@ export async function fuzzVolumes({ folder, seed, count }: FuzzingVolumes): Prom
     } catch (error) {
       findings.push(`${story}: ${error instanceof Error ? error.stack : error}`);
     }
-    const { user, system } = process.cpuUsage(begun);
-    const milliseconds = (user + system) / 1000;
+    const milliseconds = spent();
     if (milliseconds > mostMilliseconds) findings.push(`${story}: took ${Math.round(milliseconds)} ms`);
   }
   return { withVolumes, readWhole, findings };

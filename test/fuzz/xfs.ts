@@ -2,20 +2,16 @@ import { execFileSync } from 'node:child_process';
 import { closeSync, openSync, symlinkSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Disk } from '../../src/disks/disk.js';
 import { crc32c } from '../../src/filesystems/crc32c.js';
-import { FileSystemTree } from '../../src/filesystems/file-system-tree.js';
 import { openXfs } from '../../src/filesystems/xfs/xfs.js';
-import { Problems } from '../../src/problems.js';
 import { Churn } from '../corpus/churn.js';
 import { makeNode, setXattr } from '../corpus/odd-calls.js';
 import { output } from '../e2e/served-mount.js';
 import { withLoopMount } from '../filesystems/loop-mount.js';
 import { ChangedImage, SparseImage } from '../filesystems/sparse-image.js';
-import { drawn, type Fuzzed, type Fuzzing, fuzzImages, type Limits } from './fuzzing.js';
+import { drawn, type Fuzzed, type Fuzzing, fileSystemTree, fuzzImages, type Limits } from './fuzzing.js';
 
 const limits: Limits = { milliseconds: 10_000, bufferBytes: 256 << 20, inode: 2n ** 64n };
-const signal = new AbortController().signal;
 
 /** Damages XFS file systems where their structure is, mostly with checksums that fit. */
 export async function fuzzXfs(fuzzing: Fuzzing): Promise<Fuzzed> {
@@ -27,14 +23,8 @@ export async function fuzzXfs(fuzzing: Fuzzing): Promise<Fuzzed> {
     const changes: string[] = size === original.image.size ? [] : [`cut to ${size}`];
     for (let left = 1 + (random() % 8); left > 0; left--) changes.push(damage(disk, original, random));
     const told = `${original.name} with ${changes.join(', ')}`;
-    return { told, disk, open: (problem) => openXfsTree(disk, problem) };
+    return { told, disk, open: (problem) => fileSystemTree(openXfs, disk, problem) };
   });
-}
-
-async function openXfsTree(disk: Disk, problem: (sentence: string) => void): Promise<FileSystemTree> {
-  const problems = new Problems(problem);
-  const fileSystem = await openXfs(disk, { signal, problem: (sentence) => problems.add(sentence) });
-  return new FileSystemTree(fileSystem, problems);
 }
 
 interface Original {

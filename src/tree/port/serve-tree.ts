@@ -68,6 +68,7 @@ export async function serveHosted(
 
 /** Who reads file after file asks again within this time, milliseconds. */
 const mostIdle = 0.2;
+
 /** A listing's pieces are joined until they have so many entries. */
 const enoughEntries = 256;
 
