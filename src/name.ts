@@ -14,6 +14,11 @@ export function nameFromBytes(bytes: Uint8Array): Name {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1') as Name;
 }
 
+/** The name that lies in some bytes. */
+export function nameWithin(bytes: Buffer, from: number, to: number): Name {
+  return bytes.toString('latin1', from, to) as Name;
+}
+
 export function nameToBytes(name: Name): Buffer {
   return Buffer.from(name, 'latin1');
 }

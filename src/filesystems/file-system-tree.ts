@@ -56,7 +56,7 @@ export class FileSystemTree implements Tree {
   }
 
   async attributes(inode: Inode, signal: AbortSignal): Promise<Attributes> {
-    return attributesOf(await this.#node(inode, signal));
+    return (await this.#node(inode, signal)).attributes;
   }
 
   async list(folder: Inode, after: bigint, signal: AbortSignal): Promise<readonly Entry[]> {
@@ -68,9 +68,11 @@ export class FileSystemTree implements Tree {
       if (last.cookie <= from) throw new StillError('EIO', `the listing of folder ${folder} goes in circles`);
       const entries: Entry[] = [];
       for (const row of rows) {
-        const entry = await this.#entry(folder, row, signal);
-        if (entry) entries.push(entry);
+        if (this.#mayBeShown(row.name))
+          entries.push(this.#entryNow(folder, row) ?? (await this.#entry(folder, row, signal)));
       }
+      spend(entries.length * perNode);
+      await rest();
       // None means the end, so those that hold nothing but what is not shown are passed over.
       if (entries.length > 0) return entries;
       from = last.cookie;
@@ -150,15 +152,31 @@ export class FileSystemTree implements Tree {
     throw new StillError('ENOTDIR', `inode ${inode} is a ${node.type}, no folder`);
   }
 
-  /** An entry with the attributes of its file, without them where they can't be read; none where its name is none. */
-  async #entry(folder: Inode, row: ListedEntry, signal: AbortSignal): Promise<Entry | undefined> {
-    const { name, inode, cookie } = row;
-    if (!isShownName(name)) {
-      this.#problems.add(
-        `${JSON.stringify(nameToText(name))} in a folder is left out: it can't be the name of a file.`,
-      );
-      return undefined;
+  #mayBeShown(name: Name): boolean {
+    if (isShownName(name)) return true;
+    this.#problems.add(
+      `${JSON.stringify(nameToText(name))} in a folder is left out: it can't be the name of a file.`,
+    );
+    return false;
+  }
+
+  /** An entry with the attributes of its file, where they can be told at once. */
+  #entryNow(folder: Inode, { name, inode, cookie }: ListedEntry): Entry | undefined {
+    try {
+      const attributes = this.#fileSystem.attributesNow(inode);
+      if (!attributes) return undefined;
+      if (attributes.type === 'directory') this.#mustStandIn(folder, name, inode);
+      return { name, inode, type: attributes.type, cookie, found: { attributes, freshSeconds: lasting } };
+    } catch (error) {
+      // `#entry` comes upon the same, and takes note of it.
+      if (error instanceof StillError) return undefined;
+      throw error;
     }
+  }
+
+  /** An entry with the attributes of its file, without them where they can't be read. */
+  async #entry(folder: Inode, row: ListedEntry, signal: AbortSignal): Promise<Entry> {
+    const { name, inode, cookie } = row;
     try {
       const attributes = await this.#enter(folder, name, inode, signal);
       return { name, inode, type: attributes.type, cookie, found: { attributes, freshSeconds: lasting } };
@@ -169,18 +187,21 @@ export class FileSystemTree implements Tree {
     }
   }
 
-  /** The file of an entry. EIO: it is damaged, or a folder that stands elsewhere, so that a walk would go in circles. */
+  /** The file of an entry. EIO: it is damaged, or a folder that stands elsewhere. */
   async #enter(folder: Inode, name: Name, inode: Inode, signal: AbortSignal): Promise<Attributes> {
     const node = await this.#named(name, inode, signal);
-    if (node.type === 'directory') {
-      if (inode === this.root || (this.#parents.get(inode) ?? folder) !== folder) {
-        const sentence = `the folder ${JSON.stringify(nameToText(name))} stands in two places`;
-        this.#problems.add(`${sentence}.`);
-        throw new StillError('EIO', sentence);
-      }
-      this.#parents.set(inode, folder);
+    if (node.type === 'directory') this.#mustStandIn(folder, name, inode);
+    return node.attributes;
+  }
+
+  /** EIO: a folder stands in another one already, so that a walk would go in circles. */
+  #mustStandIn(folder: Inode, name: Name, inode: Inode): void {
+    if (inode === this.root || (this.#parents.get(inode) ?? folder) !== folder) {
+      const sentence = `the folder ${JSON.stringify(nameToText(name))} stands in two places`;
+      this.#problems.add(`${sentence}.`);
+      throw new StillError('EIO', sentence);
     }
-    return attributesOf(node);
+    this.#parents.set(inode, folder);
   }
 
   /** The node that an entry leads to. EIO: it leads nowhere. */
@@ -220,9 +241,4 @@ export class FileSystemTree implements Tree {
       throw error;
     }
   }
-}
-
-/** What stat(2) tells of a file, and whether there is nothing more to ask for. */
-function attributesOf({ attributes, xattrs }: FileNode): Attributes {
-  return xattrs ? attributes : { ...attributes, bare: true };
 }

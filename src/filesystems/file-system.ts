@@ -29,6 +29,10 @@ export interface FileSystem {
   readonly root: Inode;
   /** The file of that number. Numbers from outside may be any: ESTALE where there is no such file. */
   node(inode: Inode, signal: AbortSignal): Promise<FileNode>;
+  /**
+   * What `node` would tell of a file by its attributes, without a wait: undefined where that takes one. Errors as there.
+   */
+  attributesNow(inode: Inode): Attributes | undefined;
   capacity(): Capacity;
   /** Lets go of everything, of the disk too. */
   close(): Promise<void>;
@@ -38,7 +42,7 @@ export interface FileSystem {
 export type FileNode = RegularFile | Folder | Symlink | SpecialFile;
 
 interface AnyFile {
-  /** They never change: `freshSeconds` is Infinity. `type` is the node's. */
+  /** They never change: `freshSeconds` is Infinity. `type` is the node's; `bare` where it has no `xattrs`. */
   readonly attributes: Attributes;
   /** The extended attributes by their names, ACLs among them; left out where the inode tells that there are none. */
   readonly xattrs?: (signal: AbortSignal) => Promise<ReadonlyMap<Name, Uint8Array>>;

@@ -136,6 +136,7 @@ function lent(fileSystem: FileSystem): FileSystem {
     facts: fileSystem.facts,
     root: fileSystem.root,
     node: (inode, signal) => fileSystem.node(inode, signal),
+    attributesNow: (inode) => fileSystem.attributesNow(inode),
     capacity: () => fileSystem.capacity(),
     close: async () => undefined,
   };

@@ -27,8 +27,10 @@ export function whole(value: unknown, what: string): number {
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : unexpected(what);
 }
 
+const twoTo64 = 1n << 64n;
+
 export function sixtyFourBits(value: unknown, what: string): bigint {
-  return typeof value === 'bigint' && value >= 0n && value < 1n << 64n ? value : unexpected(what);
+  return typeof value === 'bigint' && value >= 0n && value < twoTo64 ? value : unexpected(what);
 }
 
 export function flag(value: unknown, what: string): boolean {

@@ -22,24 +22,31 @@ export function replyWith(bytes: number): Buffer {
 export function seal(message: Buffer, unique: number, errno = 0): Buffer {
   message.writeUInt32LE(message.length, 0);
   message.writeInt32LE(-errno, 4);
-  writeNumber(message, unique, 8);
+  message.writeUInt32LE(unique % 0x1_0000_0000, 8);
+  message.writeUInt32LE(Math.floor(unique / 0x1_0000_0000), 12);
   return message;
 }
 
-function writeNumber(message: Buffer, value: number, at: number): void {
-  message.writeUInt32LE(value % 0x1_0000_0000, at);
-  message.writeUInt32LE(Math.floor(value / 0x1_0000_0000), at + 4);
+/** For messages with numbers of 64 bits, which a DataView writes in a sixth of the time. */
+function viewOf(message: Buffer): DataView {
+  return new DataView(message.buffer, message.byteOffset, message.length);
+}
+
+/** A whole number of 64 bits, negative ones too. */
+function writeNumber(view: DataView, value: number, at: number): void {
+  view.setUint32(at, value, true);
+  view.setUint32(at + 4, Math.floor(value / 0x1_0000_0000), true);
 }
 
 /** How long something holds, as whole seconds and nanoseconds; for ever is the longest that the field takes. */
-function writeSeconds(message: Buffer, seconds: number, secondsAt: number, nanosecondsAt: number): void {
+function writeSeconds(view: DataView, seconds: number, secondsAt: number, nanosecondsAt: number): void {
   if (seconds >= 2 ** 31) {
-    writeNumber(message, 2 ** 31, secondsAt);
+    writeNumber(view, 2 ** 31, secondsAt);
     return;
   }
   const whole = Math.floor(seconds);
-  writeNumber(message, whole, secondsAt);
-  message.writeUInt32LE(Math.floor((seconds - whole) * 1e9), nanosecondsAt);
+  writeNumber(view, whole, secondsAt);
+  view.setUint32(nanosecondsAt, Math.floor((seconds - whole) * 1e9), true);
 }
 
 const modeOf: Readonly<Record<FileType, number>> = {
@@ -63,22 +70,23 @@ const blockBytes = 512;
 const preferredBytes = 4096;
 
 /** struct fuse_attr. */
-function writeAttributes(message: Buffer, number: NodeNumber, attributes: Attributes, at: number): void {
-  message.writeBigUInt64LE(number, at);
-  writeNumber(message, attributes.size, at + 8);
-  writeNumber(message, Math.ceil(attributes.allocated / blockBytes), at + 16);
-  message.writeBigInt64LE(BigInt(attributes.accessed.seconds), at + 24);
-  message.writeBigInt64LE(BigInt(attributes.modified.seconds), at + 32);
-  message.writeBigInt64LE(BigInt(attributes.changed.seconds), at + 40);
-  message.writeUInt32LE(attributes.accessed.nanoseconds, at + 48);
-  message.writeUInt32LE(attributes.modified.nanoseconds, at + 52);
-  message.writeUInt32LE(attributes.changed.nanoseconds, at + 56);
-  message.writeUInt32LE(modeOf[attributes.type] | attributes.permissions, at + 60);
-  message.writeUInt32LE(attributes.links, at + 64);
-  message.writeUInt32LE(attributes.uid, at + 68);
-  message.writeUInt32LE(attributes.gid, at + 72);
-  message.writeUInt32LE(deviceNumber(attributes.device), at + 76);
-  message.writeUInt32LE(preferredBytes, at + 80);
+function writeAttributes(view: DataView, number: NodeNumber, attributes: Attributes, at: number): void {
+  const { accessed, modified, changed } = attributes;
+  view.setBigUint64(at, number, true);
+  writeNumber(view, attributes.size, at + 8);
+  writeNumber(view, Math.ceil(attributes.allocated / blockBytes), at + 16);
+  writeNumber(view, accessed.seconds, at + 24);
+  writeNumber(view, modified.seconds, at + 32);
+  writeNumber(view, changed.seconds, at + 40);
+  view.setUint32(at + 48, accessed.nanoseconds, true);
+  view.setUint32(at + 52, modified.nanoseconds, true);
+  view.setUint32(at + 56, changed.nanoseconds, true);
+  view.setUint32(at + 60, modeOf[attributes.type] | attributes.permissions, true);
+  view.setUint32(at + 64, attributes.links, true);
+  view.setUint32(at + 68, attributes.uid, true);
+  view.setUint32(at + 72, attributes.gid, true);
+  view.setUint32(at + 76, deviceNumber(attributes.device), true);
+  view.setUint32(at + 80, preferredBytes, true);
 }
 
 /** A node as an entry reply tells of it. */
@@ -91,32 +99,33 @@ export interface EntryReply {
 }
 
 /** struct fuse_entry_out. */
-function writeEntry(message: Buffer, entry: EntryReply, at: number): void {
-  message.writeBigUInt64LE(entry.number, at);
-  message.writeBigUInt64LE(entry.generation, at + 8);
-  writeSeconds(message, entry.freshSeconds, at + 16, at + 32);
-  writeSeconds(message, entry.attributes.freshSeconds, at + 24, at + 36);
-  writeAttributes(message, entry.number, entry.attributes, at + 40);
+function writeEntry(view: DataView, entry: EntryReply, at: number): void {
+  view.setBigUint64(at, entry.number, true);
+  view.setBigUint64(at + 8, entry.generation, true);
+  writeSeconds(view, entry.freshSeconds, at + 16, at + 32);
+  writeSeconds(view, entry.attributes.freshSeconds, at + 24, at + 36);
+  writeAttributes(view, entry.number, entry.attributes, at + 40);
 }
 
 export function entryReply(entry: EntryReply): Buffer {
   const message = replyWith(entryBytes);
-  writeEntry(message, entry, replyHeaderBytes);
+  writeEntry(viewOf(message), entry, replyHeaderBytes);
   return message;
 }
 
 /** A name that is not there, which the kernel may remember for so many seconds: an entry with nodeid 0. */
 export function absentReply(freshSeconds: number): Buffer {
   const message = replyWith(entryBytes);
-  writeSeconds(message, freshSeconds, replyHeaderBytes + 16, replyHeaderBytes + 32);
+  writeSeconds(viewOf(message), freshSeconds, replyHeaderBytes + 16, replyHeaderBytes + 32);
   return message;
 }
 
 /** struct fuse_attr_out. */
 export function attributesReply(number: NodeNumber, attributes: Attributes): Buffer {
   const message = replyWith(16 + attributesBytes);
-  writeSeconds(message, attributes.freshSeconds, replyHeaderBytes, replyHeaderBytes + 8);
-  writeAttributes(message, number, attributes, replyHeaderBytes + 16);
+  const view = viewOf(message);
+  writeSeconds(view, attributes.freshSeconds, replyHeaderBytes, replyHeaderBytes + 8);
+  writeAttributes(view, number, attributes, replyHeaderBytes + 16);
   return message;
 }
 
@@ -126,28 +135,29 @@ const STATX_BASIC_STATS = 0x7ff;
 /** struct fuse_statx_out. */
 export function statxReply(number: NodeNumber, attributes: Attributes): Buffer {
   const message = replyWith(32 + 256);
-  writeSeconds(message, attributes.freshSeconds, replyHeaderBytes, replyHeaderBytes + 8);
+  const view = viewOf(message);
+  writeSeconds(view, attributes.freshSeconds, replyHeaderBytes, replyHeaderBytes + 8);
   const at = replyHeaderBytes + 32;
-  message.writeUInt32LE(STATX_BASIC_STATS, at);
-  message.writeUInt32LE(preferredBytes, at + 4);
-  message.writeUInt32LE(attributes.links, at + 16);
-  message.writeUInt32LE(attributes.uid, at + 20);
-  message.writeUInt32LE(attributes.gid, at + 24);
-  message.writeUInt16LE(modeOf[attributes.type] | attributes.permissions, at + 28);
-  message.writeBigUInt64LE(number, at + 32);
-  writeNumber(message, attributes.size, at + 40);
-  writeNumber(message, Math.ceil(attributes.allocated / blockBytes), at + 48);
-  writeStatxTime(message, attributes.accessed, at + 64);
-  writeStatxTime(message, attributes.changed, at + 96);
-  writeStatxTime(message, attributes.modified, at + 112);
-  message.writeUInt32LE(attributes.device?.major ?? 0, at + 128);
-  message.writeUInt32LE(attributes.device?.minor ?? 0, at + 132);
+  view.setUint32(at, STATX_BASIC_STATS, true);
+  view.setUint32(at + 4, preferredBytes, true);
+  view.setUint32(at + 16, attributes.links, true);
+  view.setUint32(at + 20, attributes.uid, true);
+  view.setUint32(at + 24, attributes.gid, true);
+  view.setUint16(at + 28, modeOf[attributes.type] | attributes.permissions, true);
+  view.setBigUint64(at + 32, number, true);
+  writeNumber(view, attributes.size, at + 40);
+  writeNumber(view, Math.ceil(attributes.allocated / blockBytes), at + 48);
+  writeStatxTime(view, attributes.accessed, at + 64);
+  writeStatxTime(view, attributes.changed, at + 96);
+  writeStatxTime(view, attributes.modified, at + 112);
+  view.setUint32(at + 128, attributes.device?.major ?? 0, true);
+  view.setUint32(at + 132, attributes.device?.minor ?? 0, true);
   return message;
 }
 
-function writeStatxTime(message: Buffer, time: Time, at: number): void {
-  message.writeBigInt64LE(BigInt(time.seconds), at);
-  message.writeUInt32LE(time.nanoseconds, at + 8);
+function writeStatxTime(view: DataView, time: Time, at: number): void {
+  writeNumber(view, time.seconds, at);
+  view.setUint32(at + 8, time.nanoseconds, true);
 }
 
 /** Flags of struct fuse_open_out. */
@@ -162,7 +172,7 @@ export const OpenFlag = {
 /** struct fuse_open_out. */
 export function openReply(handle: number, flags: number, backingId = 0): Buffer {
   const message = replyWith(16);
-  writeNumber(message, handle, replyHeaderBytes);
+  writeNumber(viewOf(message), handle, replyHeaderBytes);
   message.writeUInt32LE(flags, replyHeaderBytes + 8);
   message.writeInt32LE(backingId, replyHeaderBytes + 12);
   return message;
@@ -178,7 +188,7 @@ export function writtenReply(bytes: number): Buffer {
 /** struct fuse_lseek_out. */
 export function offsetReply(offset: number): Buffer {
   const message = replyWith(8);
-  writeNumber(message, offset, replyHeaderBytes);
+  writeNumber(viewOf(message), offset, replyHeaderBytes);
   return message;
 }
 
@@ -200,11 +210,12 @@ const statfsBlockBytes = 4096;
 /** struct fuse_statfs_out. */
 export function capacityReply(capacity: Capacity): Buffer {
   const message = replyWith(80);
+  const view = viewOf(message);
   const at = replyHeaderBytes;
-  writeNumber(message, Math.floor(capacity.total / statfsBlockBytes), at);
-  writeNumber(message, Math.floor(capacity.free / statfsBlockBytes), at + 8);
-  writeNumber(message, Math.floor(capacity.free / statfsBlockBytes), at + 16);
-  writeNumber(message, capacity.files, at + 24);
+  writeNumber(view, Math.floor(capacity.total / statfsBlockBytes), at);
+  writeNumber(view, Math.floor(capacity.free / statfsBlockBytes), at + 8);
+  writeNumber(view, Math.floor(capacity.free / statfsBlockBytes), at + 16);
+  writeNumber(view, capacity.files, at + 24);
   message.writeUInt32LE(statfsBlockBytes, at + 40);
   message.writeUInt32LE(255, at + 44);
   message.writeUInt32LE(statfsBlockBytes, at + 48);
@@ -223,7 +234,10 @@ const direntBytes = 24;
 
 /** A folder's listing as READDIR and READDIRPLUS take it: rows until the room is used up. */
 export class Listing {
-  readonly #message: Buffer;
+  readonly #room: number;
+  /** None as long as there is no row: the end of a folder is told by an empty listing. */
+  #message: Buffer | undefined;
+  #view: DataView | undefined;
   #end = replyHeaderBytes;
 
   /** `room` is how many bytes the kernel takes; `plus` whether each row carries its entry. */
@@ -231,28 +245,30 @@ export class Listing {
     room: number,
     readonly plus: boolean,
   ) {
-    this.#message = Buffer.alloc(replyHeaderBytes + room);
+    this.#room = room;
   }
 
   /** Whether a row with a name of so many bytes has room. */
   fits(nameBytes: number): boolean {
-    return this.#end + this.#rowBytes(nameBytes) <= this.#message.length;
+    return this.#end + this.#rowBytes(nameBytes) <= replyHeaderBytes + this.#room;
   }
 
   /** Adds a row. Without an entry the kernel looks the name up itself when it needs to. */
   add(row: ListedRow, entry?: EntryReply): void {
-    const message = this.#message;
+    this.#message ??= replyWith(this.#room);
+    this.#view ??= viewOf(this.#message);
+    const view = this.#view;
     let at = this.#end;
     this.#end += this.#rowBytes(row.name.length);
     if (this.plus) {
-      if (entry) writeEntry(message, entry, at);
+      if (entry) writeEntry(view, entry, at);
       at += entryBytes;
     }
-    message.writeBigUInt64LE(row.number, at);
-    message.writeBigUInt64LE(row.cookie, at + 8);
-    message.writeUInt32LE(row.name.length, at + 16);
-    message.writeUInt32LE(modeOf[row.type] >> 12, at + 20);
-    message.write(row.name, at + direntBytes, 'latin1');
+    view.setBigUint64(at, row.number, true);
+    view.setBigUint64(at + 8, row.cookie, true);
+    view.setUint32(at + 16, row.name.length, true);
+    view.setUint32(at + 20, modeOf[row.type] >> 12, true);
+    this.#message.write(row.name, at + direntBytes, 'latin1');
   }
 
   get empty(): boolean {
@@ -260,7 +276,7 @@ export class Listing {
   }
 
   get message(): Buffer {
-    return this.#message.subarray(0, this.#end);
+    return this.#message?.subarray(0, this.#end) ?? replyWith(0);
   }
 
   #rowBytes(nameBytes: number): number {

@@ -146,6 +146,11 @@ class Exfat implements FileSystem {
     return this.#folder(inode, { map: this.volume.mapOf(entry, `folder ${inode}`), size }, times, signal);
   }
 
+  /** An entry lies in its folder, which has to be read. */
+  attributesNow(): undefined {
+    return undefined;
+  }
+
   /** What is free is told by nothing but a bit for each cluster, which nobody needs to have counted. */
   capacity(): Capacity {
     const { clusterBytes, clusterCount } = this.volume.geometry;
@@ -231,6 +236,7 @@ class Exfat implements FileSystem {
       allocated: Math.ceil(size / clusterBytes) * clusterBytes,
       ...shown,
       freshSeconds: Number.POSITIVE_INFINITY,
+      bare: true,
     };
   }
 }

@@ -1,4 +1,4 @@
-import { type Name, nameFromBytes } from '../../name.js';
+import { type Name, nameWithin } from '../../name.js';
 import type { FileType } from '../../tree/attributes.js';
 import { damaged } from './inode.js';
 
@@ -51,7 +51,7 @@ export class DirectoryEntries {
   }
 
   get name(): Name {
-    return nameFromBytes(this.bytes.subarray(this.from, this.to));
+    return nameWithin(this.bytes, this.from, this.to);
   }
 
   /** Undefined where the folder does not tell. */

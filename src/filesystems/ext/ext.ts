@@ -1,6 +1,6 @@
 import type { Disk } from '../../disks/disk.js';
 import { StillError } from '../../errors.js';
-import type { Inode } from '../../tree/attributes.js';
+import type { Attributes, Inode } from '../../tree/attributes.js';
 import type { Capacity } from '../../tree/tree.js';
 import { CachedReads } from '../cached-reads.js';
 import type { FileNode, FileSystem, FileSystemFacts, FileSystemOptions } from '../file-system.js';
@@ -73,23 +73,33 @@ class Ext implements FileSystem {
   readonly root: Inode = BigInt(rootInode);
   readonly #superblock: Superblock;
   readonly #blocks: Blocks;
+  readonly #inodes: Inodes;
   readonly #nodes: FileNodes;
 
   constructor(superblock: Superblock, blocks: Blocks, problem: (sentence: string) => void) {
     this.#superblock = superblock;
     this.#blocks = blocks;
-    this.#nodes = new FileNodes(superblock, blocks, new Inodes(superblock, blocks), problem);
+    this.#inodes = new Inodes(superblock, blocks);
+    this.#nodes = new FileNodes(superblock, blocks, this.#inodes, problem);
     const { kind, uuid, label } = superblock;
     const hasUuid = uuid.some((byte) => byte !== 0);
     this.facts = { kind, ...(hasUuid && { uuid: textOf(uuid) }), ...(label !== '' && { label }) };
   }
 
   async node(inode: Inode, signal: AbortSignal): Promise<FileNode> {
+    return this.#nodes.node(this.#number(inode), signal);
+  }
+
+  attributesNow(inode: Inode): Attributes | undefined {
+    return this.#inodes.attributesNow(this.#number(inode));
+  }
+
+  #number(inode: Inode): number {
     const number = Number(inode);
     const { firstInode, inodes } = this.#superblock;
     const isFile = number === rootInode || (number >= firstInode && number <= inodes);
     if (!isFile) throw new StillError('ESTALE', `inode ${inode} of ${name} can be no file's`);
-    return this.#nodes.node(number, signal);
+    return number;
   }
 
   capacity(): Capacity {

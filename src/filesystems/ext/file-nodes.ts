@@ -141,8 +141,7 @@ abstract class ExtNode {
     attributes = inode.attributes,
   ) {
     this.attributes = attributes;
-    if (inode.attributesAt !== 0 || inode.attributeBlock !== 0)
-      this.xattrs = (signal) => nodes.attributes.of(inode, signal);
+    if (!attributes.bare) this.xattrs = (signal) => nodes.attributes.of(inode, signal);
   }
 }
 

@@ -58,21 +58,41 @@ export function hasFlag(inode: ExtInode, flag: keyof typeof inodeFlag): boolean 
 
 /** Reads and checks an inode. ESTALE: it is free. EIO: it is damaged. */
 export function parseInode(superblock: Superblock, number: number, bytes: Buffer): ExtInode {
+  const attributes = parseAttributes(superblock, number, bytes);
+  const blockField = Buffer.allocUnsafe(blockFieldBytes);
+  bytes.copy(blockField, 0, blockFieldAt, blockFieldAt + blockFieldBytes);
+  return {
+    number,
+    attributes,
+    flags: flagsOf(bytes),
+    blockField,
+    attributeBlock: attributeBlockOf(superblock, bytes),
+    attributesAt: attributesAt(bytes),
+    checksumSeed: seedOf(superblock, number, bytes),
+  };
+}
+
+/**
+ * Checks an inode, and reads what stat(2) tells of it: all that a listing needs. The size is that of the bytes that are stored, which
+ * for an encrypted symlink is not the one it is shown with. ESTALE: it is free. EIO: it is damaged.
+ */
+export function parseAttributes(superblock: Superblock, number: number, bytes: Buffer): Attributes {
   const mode = bytes.readUInt16LE(0x00);
   const links = bytes.readUInt16LE(0x1a);
   if (mode === 0 || links === 0)
     throw new StillError('ESTALE', `inode ${number} of the ext file system is free`);
-  const extraBytes = bytes.length > oldBytes ? bytes.readUInt16LE(0x80) : 0;
+  const extraBytes = extraBytesOf(bytes);
   const checksumSeed = seedOf(superblock, number, bytes);
   if (checksumSeed !== undefined && !isIntact(bytes, extraBytes, checksumSeed))
     throw damaged(number, 'its checksum is wrong');
-  if (oldBytes + extraBytes > bytes.length || extraBytes % 4 !== 0)
+  const end = oldBytes + extraBytes;
+  if (end > bytes.length || extraBytes % 4 !== 0)
     throw damaged(number, `it is said to have ${extraBytes} more bytes`);
   const type = types.get(mode >>> 12);
   if (type === undefined) throw damaged(number, `it is of the unknown type ${mode >>> 12}`);
 
   const { features } = superblock;
-  const flags = bytes.readUInt32LE(0x20);
+  const flags = flagsOf(bytes);
   const sizeHigh = type === 'file' || features.largeDirectories ? bytes.readUInt32LE(0x6c) : 0;
   const size = bytes.readUInt32LE(0x04) + sizeHigh * most32;
   if (size > Number.MAX_SAFE_INTEGER) throw damaged(number, `it is said to have ${size} bytes`);
@@ -81,37 +101,52 @@ export function parseInode(superblock: Superblock, number: number, bytes: Buffer
   const allocated = units * (inBlocks ? superblock.blockBytes : 512);
   // Linux tells of the room that inline data takes up, too: programs would think that the file is all holes.
   const inline = type === 'file' && (flags & inodeFlag.inlineData) !== 0 ? Math.ceil(size / 512) * 512 : 0;
-
-  const end = oldBytes + extraBytes;
-  const time = (at: number, extraAt: number): Time =>
-    timeOf(bytes.readInt32LE(at), extraAt + 4 <= end ? bytes.readUInt32LE(extraAt) : 0);
-  const blockField = Buffer.allocUnsafe(blockFieldBytes);
-  bytes.copy(blockField, 0, blockFieldAt, blockFieldAt + blockFieldBytes);
-  const hasAttributes =
-    bytes.length > oldBytes && end + 4 <= bytes.length && bytes.readUInt32LE(end) === attributesMagic;
-  return {
-    number,
-    attributes: {
-      inode: BigInt(number),
-      type,
-      permissions: mode & 0o7777,
-      links,
-      uid: bytes.readUInt16LE(0x02) + bytes.readUInt16LE(0x78) * 65536,
-      gid: bytes.readUInt16LE(0x18) + bytes.readUInt16LE(0x7a) * 65536,
-      ...((type === 'block' || type === 'character') && { device: deviceOf(blockField) }),
-      size,
-      allocated: allocated + inline,
-      accessed: time(0x08, 0x8c),
-      modified: time(0x10, 0x88),
-      changed: time(0x0c, 0x84),
-      freshSeconds: Number.POSITIVE_INFINITY,
-    },
-    flags,
-    blockField,
-    attributeBlock: bytes.readUInt32LE(0x68) + (features.is64bit ? bytes.readUInt16LE(0x76) * most32 : 0),
-    attributesAt: hasAttributes ? end + 4 : 0,
-    checksumSeed,
+  const isBare = attributesAt(bytes) === 0 && attributeBlockOf(superblock, bytes) === 0;
+  // All of one shape: they are made for each file of a listing.
+  const attributes: Attributes = {
+    inode: BigInt(number),
+    type,
+    permissions: mode & 0o7777,
+    links,
+    uid: bytes.readUInt16LE(0x02) + bytes.readUInt16LE(0x78) * 65536,
+    gid: bytes.readUInt16LE(0x18) + bytes.readUInt16LE(0x7a) * 65536,
+    size,
+    allocated: allocated + inline,
+    accessed: timeAt(bytes, 0x08, 0x8c, end),
+    modified: timeAt(bytes, 0x10, 0x88, end),
+    changed: timeAt(bytes, 0x0c, 0x84, end),
+    freshSeconds: Number.POSITIVE_INFINITY,
+    bare: isBare ? true : undefined,
   };
+  if (type !== 'block' && type !== 'character') return attributes;
+  return { ...attributes, device: deviceOf(bytes) };
+}
+
+/** Whether an inode is a symlink that is shown with another target, and another size, than it is stored with. */
+export function isEncryptedSymlink(bytes: Buffer): boolean {
+  return (
+    types.get(bytes.readUInt16LE(0x00) >>> 12) === 'symlink' && (flagsOf(bytes) & inodeFlag.encrypted) !== 0
+  );
+}
+
+function flagsOf(bytes: Buffer): number {
+  return bytes.readUInt32LE(0x20);
+}
+
+/** Of the fields behind those that all inodes have (i_extra_isize). */
+function extraBytesOf(bytes: Buffer): number {
+  return bytes.length > oldBytes ? bytes.readUInt16LE(oldBytes) : 0;
+}
+
+function attributeBlockOf({ features }: Superblock, bytes: Buffer): number {
+  return bytes.readUInt32LE(0x68) + (features.is64bit ? bytes.readUInt16LE(0x76) * most32 : 0);
+}
+
+function attributesAt(bytes: Buffer): number {
+  const end = oldBytes + extraBytesOf(bytes);
+  const has =
+    bytes.length > oldBytes && end + 4 <= bytes.length && bytes.readUInt32LE(end) === attributesMagic;
+  return has ? end + 4 : 0;
 }
 
 function seedOf({ checksumSeed }: Superblock, number: number, bytes: Buffer): number | undefined {
@@ -137,19 +172,23 @@ function isIntact(bytes: Buffer, extraBytes: number, seed: number): boolean {
   return checksum === low + bytes.readUInt16LE(checksumHigh) * 65536;
 }
 
-/** Seconds, of which two more bits are the lowest of `extra`; the others are nanoseconds. */
-function timeOf(seconds: number, extra: number): Time {
+/**
+ * Seconds, of which two more bits are the lowest of the other field, where the inode has one (`end`: how far it goes); that one's others
+ * are nanoseconds.
+ */
+function timeAt(bytes: Buffer, at: number, extraAt: number, end: number): Time {
+  const extra = extraAt + 4 <= end ? bytes.readUInt32LE(extraAt) : 0;
   return {
-    seconds: seconds + (extra & 3) * most32,
+    seconds: bytes.readInt32LE(at) + (extra & 3) * most32,
     nanoseconds: Math.min(extra >>> 2, mostNanoseconds),
   };
 }
 
 /** old_decode_dev and new_decode_dev of linux/kdev_t.h: which one, the first number tells. */
-function deviceOf(blockField: Buffer): { major: number; minor: number } {
-  const old = blockField.readUInt32LE(0);
+function deviceOf(bytes: Buffer): { major: number; minor: number } {
+  const old = bytes.readUInt32LE(blockFieldAt);
   if (old !== 0) return { major: (old >>> 8) & 0xff, minor: old & 0xff };
-  const number = blockField.readUInt32LE(4);
+  const number = bytes.readUInt32LE(blockFieldAt + 4);
   return { major: (number >>> 8) & 0xfff, minor: (number & 0xff) | ((number >>> 12) & 0xfff00) };
 }
 

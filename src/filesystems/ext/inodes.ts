@@ -1,7 +1,8 @@
 import { StillError } from '../../errors.js';
+import type { Attributes } from '../../tree/attributes.js';
 import type { Blocks } from './blocks.js';
 import { GroupDescriptors } from './group-descriptors.js';
-import { type ExtInode, parseInode } from './inode.js';
+import { type ExtInode, isEncryptedSymlink, parseAttributes, parseInode } from './inode.js';
 import type { Superblock } from './superblock.js';
 
 /** Finds inodes by their numbers. */
@@ -21,6 +22,17 @@ export class Inodes {
     return parseInode(this.#superblock, number, await this.bytes(number, signal));
   }
 
+  /** What stat(2) tells of a file, without a wait: undefined where it is not all in memory. Errors as of `read`. */
+  attributesNow(number: number): Attributes | undefined {
+    const { inodesPerGroup, inodeBytes } = this.#superblock;
+    const table = this.#groups.inodeTableNow(Math.floor((number - 1) / inodesPerGroup));
+    if (table === undefined) return undefined;
+    const bytes = this.#blocks.cache.now(this.#offset(table, number), inodeBytes);
+    if (!bytes) return undefined;
+    const attributes = parseAttributes(this.#superblock, number, bytes);
+    return isEncryptedSymlink(bytes) ? undefined : attributes;
+  }
+
   /** An inode as it is stored, which must not be written to. */
   async bytes(number: number, signal: AbortSignal): Promise<Buffer> {
     const { inodes, inodesPerGroup, inodeBytes } = this.#superblock;
@@ -28,8 +40,13 @@ export class Inodes {
       throw new StillError('ESTALE', `the ext file system has no inode ${number}: it has ${inodes}`);
     const group = Math.floor((number - 1) / inodesPerGroup);
     const table = this.#groups.inodeTableNow(group) ?? (await this.#groups.inodeTable(group, signal));
-    const offset = table * this.#blocks.bytes + ((number - 1) % inodesPerGroup) * inodeBytes;
+    const offset = this.#offset(table, number);
     const { cache } = this.#blocks;
     return cache.now(offset, inodeBytes) ?? (await cache.bytes(offset, inodeBytes, signal));
+  }
+
+  #offset(table: number, number: number): number {
+    const { inodesPerGroup, inodeBytes } = this.#superblock;
+    return table * this.#blocks.bytes + ((number - 1) % inodesPerGroup) * inodeBytes;
   }
 }

@@ -145,6 +145,11 @@ class Fat implements FileSystem {
     });
   }
 
+  /** An entry lies in its folder, which has to be read. */
+  attributesNow(): undefined {
+    return undefined;
+  }
+
   /** How many clusters are free is told by a hint alone, which nobody keeps. */
   capacity(): Capacity {
     const { clusterBytes, clusterCount } = this.volume.geometry;
@@ -215,6 +220,7 @@ class Fat implements FileSystem {
       allocated: Math.ceil(size / clusterBytes) * clusterBytes,
       ...shown,
       freshSeconds: Number.POSITIVE_INFINITY,
+      bare: true,
     };
   }
 }

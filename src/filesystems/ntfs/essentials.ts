@@ -32,13 +32,18 @@ export interface Essentials {
 
 /** EIO: the file is damaged. */
 export async function essentialsOf(file: FileAttributes, signal: AbortSignal): Promise<Essentials> {
+  return essentialsIn(file, await file.firstParts(needed, signal));
+}
+
+/** The same, of attributes that were read before. */
+export function essentialsIn(file: FileAttributes, attributes: readonly Attribute[]): Essentials {
   let standard: ResidentAttribute | undefined;
   let data: Attribute | undefined;
   let blocks: Attribute | undefined;
   let names = 0;
   let hasStreams = false;
   let hasExtendedAttributes = false;
-  for (const each of file.list ? await file.firstParts(needed, signal) : file.record.attributes) {
+  for (const each of attributes) {
     if (each.type === types.standardInformation && each.resident) standard ??= each;
     else if (each.type === types.fileName && each.resident) names += isDosName(each) ? 0 : 1;
     else if (each.type === types.data && each.name === '') data ??= each;

@@ -25,8 +25,13 @@ export class FileAttributes {
     readonly list: readonly ListedAttribute[] | undefined,
   ) {}
 
+  /** Undefined where the record has a list of attributes in others. */
+  static within(record: MftRecord, source: RecordSource): FileAttributes | undefined {
+    return listOf(record) ? undefined : new FileAttributes(record, source, undefined);
+  }
+
   static async of(record: MftRecord, source: RecordSource, signal: AbortSignal): Promise<FileAttributes> {
-    const list = record.attributes.find(({ type }) => type === attributeTypes.attributeList);
+    const list = listOf(record);
     if (!list) return new FileAttributes(record, source, undefined);
     const bytes = list.resident ? list.value : await listValue(list, record.number, source, signal);
     return new FileAttributes(record, source, parseAttributeList(bytes, record.number));
@@ -111,6 +116,10 @@ export class FileAttributes {
     const runs = parseRuns(first, clusters, number);
     return new ClusterMap([{ first: first.first, runs: async () => runs }], clusterBytes, number);
   }
+}
+
+function listOf(record: MftRecord): Attribute | undefined {
+  return record.attributes.find(({ type }) => type === attributeTypes.attributeList);
 }
 
 /** The value of an attribute list that does not fit into the record: all of its clusters are told there. */

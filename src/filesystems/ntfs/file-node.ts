@@ -3,7 +3,7 @@ import type { Name } from '../../name.js';
 import type { Attributes, FileType } from '../../tree/attributes.js';
 import type { FileContent, FileNode } from '../file-system.js';
 import { attributeTypes } from './attribute.js';
-import { type Essentials, essentialsOf, type Sizes, sizesOf } from './essentials.js';
+import { type Essentials, essentialsIn, essentialsOf, type Sizes, sizesOf } from './essentials.js';
 import {
   mostExtendedAttributeBytes,
   parseExtendedAttributes,
@@ -66,15 +66,31 @@ export async function fileNode(volume: Volume, number: number, signal: AbortSign
   };
 }
 
+/**
+ * What stat(2) tells of the file of a record, without a wait: undefined where the record is not in memory, or more than itself is
+ * needed to tell.
+ */
+export function attributesNow(volume: Volume, number: number): Attributes | undefined {
+  const file = number < firstUserRecord ? undefined : volume.fileNow(number);
+  if (!file) return undefined;
+  const essentials = essentialsIn(file, file.record.attributes);
+  const { flags, hasExtendedAttributes, data, blocks } = essentials;
+  if (hasExtendedAttributes || (flags & (flagOf.reparsePoint | flagOf.system)) !== 0) return undefined;
+  return file.record.directory
+    ? attributesOf(essentials, {}, 'directory', sizesOf(blocks))
+    : attributesOf(essentials, {}, 'file', sizesOf(data));
+}
+
 function attributesOf(
-  { file, standard, names }: Essentials,
+  { file, standard, names, hasStreams, hasExtendedAttributes }: Essentials,
   { uid = 0, gid = 0, permissions = everything }: WslMetadata,
   type: FileType,
   { size, allocated }: Sizes,
   device?: Attributes['device'],
 ): Attributes {
   const { value } = standard;
-  return {
+  const hasXattrs = (type === 'file' || type === 'directory') && (hasStreams || hasExtendedAttributes);
+  const attributes: Attributes = {
     inode: BigInt(file.record.number),
     type,
     permissions: type === 'symlink' ? everything : permissions,
@@ -88,8 +104,9 @@ function attributesOf(
     modified: windowsTime(value, 8),
     changed: windowsTime(value, 16),
     freshSeconds: Number.POSITIVE_INFINITY,
-    ...(device && { device }),
+    bare: hasXattrs ? undefined : true,
   };
+  return device ? { ...attributes, device } : attributes;
 }
 
 /** The record is read again when the file is opened: what was parsed of it is larger than what is kept. */

@@ -26,8 +26,8 @@ export function folderNode(
   attributes: Attributes,
   xattrs: Pick<Folder, 'xattrs'>,
 ): Folder {
-  const inodeOf = async (file: FileReference, signal: AbortSignal): Promise<bigint> =>
-    (await volume.mft.isCurrent(file, signal)) ? BigInt(file.record) : gone + (BigInt(file.record) % gone);
+  const inodeOf = (file: FileReference, isCurrent: boolean): bigint =>
+    isCurrent ? BigInt(file.record) : gone + (BigInt(file.record) % gone);
   // The volume's own files are hidden, and the root's name for itself.
   const isShown = ({ record }: FileReference): boolean => record >= firstUserRecord;
   return {
@@ -40,7 +40,7 @@ export function folderNode(
       const sought = new SoughtName(text, await volume.upcase(signal));
       const entry = await (await volume.index(number, signal)).find(sought, signal);
       if (!entry || !isShown(entry.file)) return undefined;
-      return { inode: await inodeOf(entry.file, signal), type: undefined };
+      return { inode: inodeOf(entry.file, await volume.mft.isCurrent(entry.file, signal)), type: undefined };
     },
     async entries(after, signal) {
       const index = await volume.index(number, signal);
@@ -51,12 +51,9 @@ export function folderNode(
         const entries: ListedEntry[] = [];
         for (const { name, file, cookie } of names) {
           if (!isShown(file)) continue;
-          entries.push({
-            name: nameFromUtf16(name),
-            inode: await inodeOf(file, signal),
-            type: undefined,
-            cookie,
-          });
+          const isCurrent = volume.mft.isCurrentNow(file) ?? (await volume.mft.isCurrent(file, signal));
+          const inode = inodeOf(file, isCurrent);
+          entries.push({ name: nameFromUtf16(name), inode, type: undefined, cookie });
         }
         if (entries.length > 0) return entries;
         from = last.cookie;

@@ -75,29 +75,41 @@ export class Mft implements RecordSource {
     }
   }
 
+  /** A record, without a wait: undefined where it is not in memory. EIO: it is damaged. */
+  recordNow(number: number): MftRecord | undefined {
+    const stored = this.#storedNow(number, this.geometry.recordBytes);
+    return stored && parseMftRecord(stored, number);
+  }
+
   /**
    * Whether a reference stands for a file that is still there. True also where the record can't be read: who reads all of it is told
    * why.
    */
-  async isCurrent({ record, sequence }: FileReference, signal: AbortSignal): Promise<boolean> {
+  async isCurrent(file: FileReference, signal: AbortSignal): Promise<boolean> {
+    const { record } = file;
     if (record >= this.count) return false;
     try {
-      const inUse = sequenceInUse(
-        this.#storedNow(record, sequenceBytes) ?? (await this.#stored(record, sequenceBytes, signal)),
-      );
-      return inUse !== undefined && (sequence === 0 || sequence === inUse);
+      return isUseOf(file, await this.#stored(record, sequenceBytes, signal));
     } catch (error) {
       if (error instanceof StillError) return true;
       throw error;
     }
   }
 
+  /** The same, without a wait: undefined where that takes one. */
+  isCurrentNow(file: FileReference): boolean | undefined {
+    const { record } = file;
+    if (record >= this.count) return false;
+    const stored = this.#storedNow(record, sequenceBytes);
+    return stored && isUseOf(file, stored);
+  }
+
   /** The first bytes of a record as they are stored, where they are in memory, in one place. */
   #storedNow(number: number, length: number): Buffer | undefined {
     const { clusterBytes, recordBytes } = this.geometry;
     const offset = number * recordBytes;
-    if (!(number >= 0 && number < this.count) || length > clusterBytes - (offset % clusterBytes))
-      return undefined;
+    const isPlaced = number >= 0 && number < this.count && Math.floor(offset / clusterBytes) < this.#end;
+    if (!isPlaced || length > clusterBytes - (offset % clusterBytes)) return undefined;
     return this.cache.now(this.#place(offset), length);
   }
 
@@ -174,4 +186,10 @@ export class Mft implements RecordSource {
     for (const place of runs.places) this.#places.push(place);
     this.#end = runs.end;
   }
+}
+
+/** Whether it is the use of a record, whose first bytes these are, that a reference tells of. */
+function isUseOf({ sequence }: FileReference, stored: Buffer): boolean {
+  const inUse = sequenceInUse(stored);
+  return inUse !== undefined && (sequence === 0 || sequence === inUse);
 }

@@ -1,11 +1,11 @@
 import type { Disk } from '../../disks/disk.js';
 import { StillError } from '../../errors.js';
-import type { Inode } from '../../tree/attributes.js';
+import type { Attributes, Inode } from '../../tree/attributes.js';
 import type { Capacity } from '../../tree/tree.js';
 import { CachedReads } from '../cached-reads.js';
 import type { FileNode, FileSystem, FileSystemFacts, FileSystemOptions } from '../file-system.js';
 import { bootSectorBytes, parseBootSector } from './boot-sector.js';
-import { fileNode } from './file-node.js';
+import { attributesNow, fileNode } from './file-node.js';
 import { recordOf } from './folder-node.js';
 import { Mft } from './mft.js';
 import { systemFiles, Volume } from './volume.js';
@@ -57,6 +57,10 @@ class Ntfs implements FileSystem {
 
   async node(inode: Inode, signal: AbortSignal): Promise<FileNode> {
     return fileNode(this.volume, recordOf(inode), signal);
+  }
+
+  attributesNow(inode: Inode): Attributes | undefined {
+    return attributesNow(this.volume, recordOf(inode));
   }
 
   /** What is free is told by nothing but a bit for each cluster, which nobody needs to have counted. */

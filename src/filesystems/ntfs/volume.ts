@@ -51,6 +51,13 @@ export class Volume {
     return FileAttributes.of(record, this.mft, signal);
   }
 
+  /** As `file`, without a wait: undefined where its record is not in memory, or there is more than that one. */
+  fileNow(number: number): FileAttributes | undefined {
+    const record = this.mft.recordNow(number);
+    if (!record?.inUse || record.base) return undefined;
+    return FileAttributes.within(record, this.mft);
+  }
+
   /** The value of an attribute, by its first part. EIO: it is damaged. EACCES: it is encrypted. EOPNOTSUPP: it is packed in another way. */
   value(file: FileAttributes, attribute: Attribute): Value {
     if (attribute.resident) {

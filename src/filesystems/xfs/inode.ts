@@ -48,7 +48,6 @@ const typeOfFormat = new Map<number, FileType>([
 /** What an inode tells of its file, but for what its forks hold. */
 export interface XfsInode {
   readonly attributes: Attributes;
-  readonly hasXattrs: boolean;
   /** It is the file system's own, no file. */
   readonly isMetadata: boolean;
 }
@@ -78,6 +77,10 @@ export function parseInode(
     throw damagedInode(number, `a size of ${bytes.readBigUInt64BE(inodeAt.size)} bytes`);
   const flags2 = isV3 ? bytes.readUInt32BE(inodeAt.flags2 + 4) : 0;
   const time = (flags2 & bigTime) !== 0 ? bigTimeAt : legacyTimeAt;
+  const extents = (flags2 & largeExtentCounts) !== 0 ? bytes.readUInt32BE(76) : bytes.readUInt16BE(80);
+  const hasXattrs =
+    bytes.readUInt8(inodeAt.forkOffset) !== 0 &&
+    (bytes.readUInt8(inodeAt.attributesFormat) !== extentsFormat || extents !== 0);
   const attributes: Attributes = {
     inode: BigInt(number),
     type,
@@ -92,14 +95,11 @@ export function parseInode(
     modified: time(bytes, 40),
     changed: time(bytes, 48),
     freshSeconds: Number.POSITIVE_INFINITY,
+    bare: hasXattrs ? undefined : true,
   };
   const isDevice = type === 'block' || type === 'character';
-  const extents = (flags2 & largeExtentCounts) !== 0 ? bytes.readUInt32BE(76) : bytes.readUInt16BE(80);
   return {
     attributes: isDevice ? { ...attributes, device: deviceOf(bytes, number, isV3) } : attributes,
-    hasXattrs:
-      bytes.readUInt8(inodeAt.forkOffset) !== 0 &&
-      (bytes.readUInt8(inodeAt.attributesFormat) !== extentsFormat || extents !== 0),
     isMetadata: superblock.hasMetadataFolders && (flags2 & isMetadata) !== 0,
   };
 }

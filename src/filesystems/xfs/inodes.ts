@@ -17,16 +17,19 @@ export class Inodes {
 
   /** ESTALE: there is no such file. EIO: it is damaged. */
   async read(inode: Inode, signal: AbortSignal): Promise<XfsInode> {
-    const { superblock, cache, replayed } = this.#metadata;
+    const { cache, superblock } = this.#metadata;
+    const offset = this.#offset(inode);
     const { inodeSize } = superblock;
-    const number = numberOf(inode);
-    const offset = this.#addresses.ofInode(number);
-    if (offset === undefined || superblock.internalInodes.has(number)) throw stale(inode);
     const bytes = cache.now(offset, inodeSize) ?? (await cache.bytes(offset, inodeSize, signal));
-    const unsummed = replayed?.holds(offset, inodeSize) ?? false;
-    const found = parseInode(bytes, number, superblock, unsummed);
-    if (!found || found.isMetadata) throw stale(inode);
-    return found;
+    return this.#parsed(inode, offset, bytes);
+  }
+
+  /** As `read`, without a wait: undefined where the inode is not in memory. */
+  now(inode: Inode): XfsInode | undefined {
+    const { cache, superblock } = this.#metadata;
+    const offset = this.#offset(inode);
+    const bytes = cache.now(offset, superblock.inodeSize);
+    return bytes && this.#parsed(inode, offset, bytes);
   }
 
   /** The forks of an inode that was read before. */
@@ -38,6 +41,21 @@ export class Inodes {
     const { inodeSize } = superblock;
     const bytes = cache.now(offset, inodeSize) ?? (await cache.bytes(offset, inodeSize, signal));
     return parseForks(bytes, number);
+  }
+
+  #offset(inode: Inode): number {
+    const number = numberOf(inode);
+    const offset = this.#addresses.ofInode(number);
+    if (offset === undefined || this.#metadata.superblock.internalInodes.has(number)) throw stale(inode);
+    return offset;
+  }
+
+  #parsed(inode: Inode, offset: number, bytes: Buffer): XfsInode {
+    const { superblock, replayed } = this.#metadata;
+    const unsummed = replayed?.holds(offset, superblock.inodeSize) ?? false;
+    const found = parseInode(bytes, numberOf(inode), superblock, unsummed);
+    if (!found || found.isMetadata) throw stale(inode);
+    return found;
   }
 }
 

@@ -17,16 +17,16 @@ export interface NodeContext {
 }
 
 /** A file of any type. Of its inode it keeps what stat(2) tells: the rest is read again when it is asked for. */
-export function nodeOf(context: NodeContext, { attributes, hasXattrs }: XfsInode): FileNode {
+export function nodeOf(context: NodeContext, { attributes }: XfsInode): FileNode {
   switch (attributes.type) {
     case 'file':
-      return new XfsFile(context, attributes, hasXattrs);
+      return new XfsFile(context, attributes);
     case 'directory':
-      return new XfsFolder(context, attributes, hasXattrs);
+      return new XfsFolder(context, attributes);
     case 'symlink':
-      return new XfsSymlink(context, attributes, hasXattrs);
+      return new XfsSymlink(context, attributes);
     default:
-      return new XfsSpecialFile(context, attributes, hasXattrs, attributes.type);
+      return new XfsSpecialFile(context, attributes, attributes.type);
   }
 }
 
@@ -35,10 +35,10 @@ abstract class XfsNode {
   readonly xattrs?: NonNullable<FileNode['xattrs']>;
   protected readonly context: NodeContext;
 
-  constructor(context: NodeContext, attributes: Attributes, hasXattrs: boolean) {
+  constructor(context: NodeContext, attributes: Attributes) {
     this.context = context;
     this.attributes = attributes;
-    if (hasXattrs) this.xattrs = (signal) => this.#readXattrs(signal);
+    if (!attributes.bare) this.xattrs = (signal) => this.#readXattrs(signal);
   }
 
   protected forks(signal: AbortSignal): Promise<InodeForks> {
@@ -75,8 +75,8 @@ class XfsSymlink extends XfsNode implements Symlink {
 class XfsSpecialFile extends XfsNode implements SpecialFile {
   readonly type: SpecialFile['type'];
 
-  constructor(context: NodeContext, attributes: Attributes, hasXattrs: boolean, type: SpecialFile['type']) {
-    super(context, attributes, hasXattrs);
+  constructor(context: NodeContext, attributes: Attributes, type: SpecialFile['type']) {
+    super(context, attributes);
     this.type = type;
   }
 }

@@ -1,5 +1,5 @@
 import type { Disk } from '../../disks/disk.js';
-import type { Inode } from '../../tree/attributes.js';
+import type { Attributes, Inode } from '../../tree/attributes.js';
 import type { Capacity } from '../../tree/tree.js';
 import { CachedReads } from '../cached-reads.js';
 import type { FileNode, FileSystem, FileSystemFacts, FileSystemOptions } from '../file-system.js';
@@ -71,6 +71,10 @@ class Xfs implements FileSystem {
 
   async node(inode: Inode, signal: AbortSignal): Promise<FileNode> {
     return nodeOf(this.#context, await this.#context.inodes.read(inode, signal));
+  }
+
+  attributesNow(inode: Inode): Attributes | undefined {
+    return this.#context.inodes.now(inode)?.attributes;
   }
 
   capacity(): Capacity {

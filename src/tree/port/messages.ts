@@ -3,6 +3,7 @@ import type { Failure } from '../../port/failure.js';
 import type { Inode } from '../attributes.js';
 import type { Access, Change, Tree } from '../tree.js';
 import type { PackedFiles } from './files-ahead.js';
+import type { ListedPiece, ListingPiece } from './listings-ahead.js';
 
 /**
  * What goes through the port of a hosted tree: plain values, told apart by `kind`. Both ends are of one version of the
@@ -82,6 +83,8 @@ export type ToServer =
   | { readonly kind: 'watch'; readonly on: boolean }
   /** Files that will be opened next, as it seems. They may come, or not. */
   | { readonly kind: 'ahead'; readonly inodes: readonly Inode[] }
+  /** Pieces of listings that will be asked for next, as it seems. All of them come, with what they list or without. */
+  | { readonly kind: 'list ahead'; readonly pieces: readonly ListingPiece[] }
   /** Nobody waits for the tree to be made any more. */
   | { readonly kind: 'unmake' }
   | { readonly kind: 'ping' };
@@ -98,4 +101,5 @@ export type ToClient =
   | { readonly kind: 'failure'; readonly id: number; readonly number: number; readonly failure: Failure }
   | { readonly kind: 'change'; readonly change: Change }
   | { readonly kind: 'ahead'; readonly files: PackedFiles }
+  | { readonly kind: 'listed ahead'; readonly listings: readonly ListedPiece[] }
   | { readonly kind: 'pong' };

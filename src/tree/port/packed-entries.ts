@@ -1,5 +1,5 @@
-import { nameFromBytes } from '../../name.js';
-import { fields, flag, sixtyFourBits, unexpected, whole } from '../../port/fields.js';
+import { nameWithin } from '../../name.js';
+import { fields, flag, unexpected, whole } from '../../port/fields.js';
 import type { Time } from '../../time.js';
 import { type Attributes, type FileType, fileTypes } from '../attributes.js';
 import type { Entry, Found } from '../tree.js';
@@ -65,28 +65,35 @@ function writeFound(
   other[at++] = attributes.device?.minor ?? noDevice;
   other[at++] = attributes.size;
   other[at++] = attributes.allocated;
-  for (const { seconds, nanoseconds } of [attributes.accessed, attributes.modified, attributes.changed]) {
-    other[at++] = seconds;
-    other[at++] = nanoseconds;
-  }
+  other[at++] = attributes.accessed.seconds;
+  other[at++] = attributes.accessed.nanoseconds;
+  other[at++] = attributes.modified.seconds;
+  other[at++] = attributes.modified.nanoseconds;
+  other[at++] = attributes.changed.seconds;
+  other[at++] = attributes.changed.nanoseconds;
   other[at++] = attributes.freshSeconds;
   other[at] = attributes.bare ? 1 : 0;
 }
 
-/** The entries that came through a port, and whether they are the folder's last. */
-export function parseEntries(value: unknown): { readonly entries: Entry[]; readonly last: boolean } {
+/** What came through a port, its rows unread. */
+export function parsePacked(value: unknown): PackedEntries {
   const from = fields(value);
   const rows = whole(from.rows, 'rows');
   const memory = from.memory instanceof ArrayBuffer ? from.memory : unexpected('memory');
   if (rows * rowBytes > memory.byteLength) unexpected('more rows than there is memory');
+  return { rows, memory, last: flag(from.last, 'last') };
+}
+
+/** The entries of rows that came through a port. */
+export function unpackEntries({ rows, memory }: PackedEntries): Entry[] {
   const reader = new Rows(rows, memory);
-  return { entries: Array.from({ length: rows }, () => reader.entry()), last: flag(from.last, 'last') };
+  return Array.from({ length: rows }, () => reader.entry());
 }
 
 class Rows {
   readonly #big: BigUint64Array;
   readonly #other: Float64Array;
-  readonly #names: Uint8Array;
+  readonly #names: Buffer;
   #bigAt = 0;
   #at = 0;
   #nameAt = 0;
@@ -94,7 +101,7 @@ class Rows {
   constructor(rows: number, memory: ArrayBuffer) {
     this.#big = new BigUint64Array(memory, 0, rows * bigNumbers);
     this.#other = new Float64Array(memory, this.#big.byteLength, rows * numbers);
-    this.#names = new Uint8Array(memory, rows * rowBytes);
+    this.#names = Buffer.from(memory, rows * rowBytes);
   }
 
   entry(): Entry {
@@ -103,7 +110,7 @@ class Rows {
     const found = this.#nextBig('inode');
     const end = this.#nameAt + this.#whole('name');
     if (end > this.#names.length) unexpected('name');
-    const name = nameFromBytes(this.#names.subarray(this.#nameAt, end));
+    const name = nameWithin(this.#names, this.#nameAt, end);
     this.#nameAt = end;
     const type = this.#type();
     if (this.#whole('found') === 0) {
@@ -173,6 +180,6 @@ class Rows {
   }
 
   #nextBig(what: string): bigint {
-    return sixtyFourBits(this.#big[this.#bigAt++], what);
+    return this.#big[this.#bigAt++] ?? unexpected(what);
   }
 }

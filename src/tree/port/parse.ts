@@ -15,6 +15,7 @@ import type { Time } from '../../time.js';
 import { type Attributes, fileTypes, type Inode } from '../attributes.js';
 import type { Capacity, Change, Found, Opened } from '../tree.js';
 import { parseFiles } from './files-ahead.js';
+import { parseListed, parsePieces } from './listings-ahead.js';
 import { optionalOperations, type Request, type ToClient, type ToServer } from './messages.js';
 import { mostFilesAhead } from './reading-order.js';
 
@@ -154,6 +155,8 @@ export function parseToClient(message: unknown): ToClient {
       return { kind: 'change', change: parseChange(from.change) };
     case 'ahead':
       return { kind: 'ahead', files: parseFiles(fields(from.files)) };
+    case 'listed ahead':
+      return { kind: 'listed ahead', listings: parseListed(from) };
     case 'pong':
       return { kind: 'pong' };
     default:
@@ -185,6 +188,8 @@ export function parseToServer(message: unknown): ToServer {
       const inodes = items(from.inodes, 'inodes').map((inode) => sixtyFourBits(inode, 'inode'));
       return { kind: 'ahead', inodes: inodes.length <= mostFilesAhead ? inodes : unexpected('inodes') };
     }
+    case 'list ahead':
+      return { kind: 'list ahead', pieces: parsePieces(from.pieces) };
     case 'make':
       return { kind: 'make', data: from.data };
     case 'unmake':

@@ -6,16 +6,19 @@ import { SpareMemory } from '../../port/spare-memory.js';
 import type { Attributes, Inode } from '../attributes.js';
 import type { Access, Capacity, Change, Entry, Found, Opened, Tree } from '../tree.js';
 import { FilesAhead } from './files-ahead.js';
+import { type ListingPiece, ListingsAhead } from './listings-ahead.js';
 import type { OptionalOperation, Request, ToClient } from './messages.js';
-import { parseEntries } from './packed-entries.js';
+import { parsePacked, unpackEntries } from './packed-entries.js';
 import * as parse from './parse.js';
 import { PortRequests } from './port-requests.js';
 import { ReadingOrder } from './reading-order.js';
+import { WalkingOrder } from './walking-order.js';
 
 /** The memory that is kept for reads to come, bytes. */
 const keptMemory = 8 * 1024 * 1024;
 const mostEnds = 64;
 const mostKnown = 8192;
+const mostKnownFolders = 16_384;
 
 /**
  * A tree at the other end of a port (`serveTree`). Each operation is one message there and one back.
@@ -29,9 +32,13 @@ export class PortTree implements Tree {
   readonly #files = new Map<number, parse.RemoteFile>();
   #lastHandle = 0;
   /** What holds as long as the tree, and was told with a listing or a look-up. */
-  readonly #known = new LRUCache<Inode, Attributes>({ max: mostKnown });
+  readonly #known = new LRUCache<Inode, Attributes>(atMost(mostKnown));
+  /** The same of folders, which are opened again by every walk: files must not drive them out. */
+  readonly #knownFolders = new LRUCache<Inode, Attributes>(atMost(mostKnownFolders));
   readonly #order = new ReadingOrder();
   readonly #ahead = new FilesAhead();
+  readonly #walk = new WalkingOrder();
+  readonly #listingsAhead = new ListingsAhead();
   /** The cookies that nothing follows, by folder. */
   readonly #ends = new LRUCache<Inode, bigint>({ max: mostEnds });
   readonly #memory = new SpareMemory(keptMemory);
@@ -65,7 +72,7 @@ export class PortTree implements Tree {
 
   /** Whether the other end owes an answer. */
   get awaited(): boolean {
-    return this.#requests.awaited;
+    return this.#requests.awaited || this.#listingsAhead.awaited;
   }
 
   receive(message: ToClient): void {
@@ -76,6 +83,9 @@ export class PortTree implements Tree {
         return;
       case 'ahead':
         if (!this.#requests.broken) this.#ahead.arrived(message.files);
+        return;
+      case 'listed ahead':
+        if (!this.#requests.broken) this.#listingsAhead.arrived(message.listings);
         return;
       case 'change':
         for (const listener of this.#listeners) listener(message.change);
@@ -91,8 +101,11 @@ export class PortTree implements Tree {
     this.#requests.break(reason);
     this.#memory.clear();
     this.#known.clear();
+    this.#knownFolders.clear();
     this.#order.clear();
     this.#ahead.clear();
+    this.#walk.clear();
+    this.#listingsAhead.clear();
   }
 
   async lookup(folder: Inode, name: Name, signal: AbortSignal): Promise<Found> {
@@ -103,7 +116,7 @@ export class PortTree implements Tree {
 
   async attributes(inode: Inode, signal: AbortSignal): Promise<Attributes> {
     this.#requests.mustBeServed(signal);
-    const known = this.#known.get(inode);
+    const known = this.#known.get(inode) ?? this.#knownFolders.get(inode);
     if (known) return known;
     return parse.parseAttributes(await this.#requests.ask({ operation: 'attributes', inode }, signal));
   }
@@ -111,13 +124,18 @@ export class PortTree implements Tree {
   async list(folder: Inode, after: bigint, signal: AbortSignal): Promise<readonly Entry[]> {
     this.#requests.mustBeServed(signal);
     if (after !== 0n && this.#ends.get(folder) === after) return [];
-    const answer = await this.#requests.ask({ operation: 'list', folder, after }, signal);
-    const { entries, last } = parseEntries(answer);
+    const packed =
+      (await this.#listingsAhead.take({ folder, after }, signal)) ??
+      parsePacked(await this.#requests.ask({ operation: 'list', folder, after }, signal));
+    const entries = unpackEntries(packed);
     const end = entries.at(-1)?.cookie;
-    if (last && end !== undefined && !this.watch) this.#ends.set(folder, end);
+    if (packed.last && end !== undefined && !this.watch) this.#ends.set(folder, end);
     else this.#ends.delete(folder);
     for (const { found } of entries) this.#learn(found?.attributes);
-    if (!this.watch) this.#askAhead(this.#order.listed(folder, after, entries));
+    if (!this.watch) {
+      this.#listAhead(folder, after, entries, packed.last ? undefined : end);
+      this.#askAhead(this.#order.listed(folder, after, entries));
+    }
     return entries;
   }
 
@@ -127,14 +145,14 @@ export class PortTree implements Tree {
 
   async xattr(inode: Inode, name: Name, signal: AbortSignal): Promise<Uint8Array> {
     this.#requests.mustBeServed(signal);
-    if (this.#known.get(inode)?.bare)
+    if (this.#isBare(inode))
       throw new StillError('ENODATA', `inode ${inode} has no attribute ${nameToText(name)}`);
     return parse.parseBytes(await this.#requests.ask({ operation: 'xattr', inode, name }, signal));
   }
 
   async xattrs(inode: Inode, signal: AbortSignal): Promise<readonly Name[]> {
     this.#requests.mustBeServed(signal);
-    if (this.#known.get(inode)?.bare) return [];
+    if (this.#isBare(inode)) return [];
     return parse.parseNames(await this.#requests.ask({ operation: 'xattrs', inode }, signal));
   }
 
@@ -245,6 +263,7 @@ export class PortTree implements Tree {
       case 'forget':
         this.forget = (inode) => {
           this.#known.delete(inode);
+          this.#knownFolders.delete(inode);
           this.#ahead.drop(inode);
           this.#requests.tell({ kind: 'forget', inode, received: this.#requests.received });
         };
@@ -267,12 +286,28 @@ export class PortTree implements Tree {
 
   /** Remembers what a file of a tree that does not change is told to be for good. */
   #learn(attributes: Attributes | undefined): void {
-    if (attributes?.freshSeconds === Number.POSITIVE_INFINITY && !this.watch)
-      this.#known.set(attributes.inode, attributes);
+    if (attributes?.freshSeconds !== Number.POSITIVE_INFINITY || this.watch) return;
+    const known = attributes.type === 'directory' ? this.#knownFolders : this.#known;
+    known.set(attributes.inode, attributes);
+  }
+
+  #isBare(inode: Inode): boolean {
+    return (this.#known.get(inode) ?? this.#knownFolders.get(inode))?.bare === true;
   }
 
   #askAhead(inodes: readonly Inode[]): void {
     if (inodes.length > 0) this.#requests.tell({ kind: 'ahead', inodes });
+  }
+
+  /** Has pieces of listings come before they are asked for: the next of this folder, and the first of others. */
+  #listAhead(folder: Inode, after: bigint, entries: readonly Entry[], next: bigint | undefined): void {
+    // Each entry that a tree that forgets tells of would have to be forgotten.
+    if (this.forget) return;
+    const others = this.#walk.listed(folder, after, entries);
+    const pieces = others.map((other): ListingPiece => ({ folder: other, after: 0n }));
+    if (next !== undefined) pieces.unshift({ folder, after: next });
+    const expected = this.#listingsAhead.expect(pieces);
+    if (expected.length > 0) this.#requests.tell({ kind: 'list ahead', pieces: expected });
   }
 
   #file(handle: number): parse.RemoteFile {
@@ -306,6 +341,11 @@ export class PortTree implements Tree {
   #keepMemory(memory: ArrayBuffer): void {
     if (!this.#requests.broken) this.#memory.keep(memory);
   }
+}
+
+/** So many, for which no room is made in advance: there is a tree for each file system, and most are hardly looked at. */
+function atMost(entries: number): { readonly maxSize: number; readonly sizeCalculation: () => number } {
+  return { maxSize: entries, sizeCalculation: () => 1 };
 }
 
 /** Where data or the end is in a file without holes, as lseek(2) has it. */

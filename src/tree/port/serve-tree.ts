@@ -3,8 +3,10 @@ import { BusyPoll } from '../../busy-poll.js';
 import { StillError } from '../../errors.js';
 import { failureOf } from '../../port/failure.js';
 import type { Inode } from '../attributes.js';
-import type { Opened, Tree } from '../tree.js';
+import type { Entry, Opened, Tree } from '../tree.js';
 import type { PackedFiles } from './files-ahead.js';
+import { listAhead } from './list-ahead.js';
+import type { ListedPiece } from './listings-ahead.js';
 import { optionalOperations, type Request, type ToClient, type ToServer } from './messages.js';
 import { packEntries } from './packed-entries.js';
 import { parseToServer } from './parse.js';
@@ -117,6 +119,13 @@ class ServedTree {
       case 'ahead':
         void sendAhead(this.#tree, message.inodes, (files) => this.#ahead(files), this.#closing.signal);
         return;
+      case 'list ahead':
+        void listAhead(
+          message.pieces,
+          ({ folder, after }) => this.#entries(folder, after, this.#closing.signal),
+          (listings) => this.#listed(listings),
+        );
+        return;
       case 'make':
         return;
       case 'unmake':
@@ -219,6 +228,19 @@ class ServedTree {
    * folders are small.
    */
   async #list(folder: Inode, after: bigint, signal: AbortSignal): Promise<Performed> {
+    const { entries, last } = await this.#entries(folder, after, signal);
+    const tells = this.#tree.forget
+      ? entries.flatMap(({ found }) => (found ? [found.attributes.inode] : []))
+      : [];
+    const packed = packEntries(entries, last);
+    return { value: packed, tells, transferred: [packed.memory] };
+  }
+
+  async #entries(
+    folder: Inode,
+    after: bigint,
+    signal: AbortSignal,
+  ): Promise<{ readonly entries: readonly Entry[]; readonly last: boolean }> {
     const entries = [...(await this.#tree.list(folder, after, signal))];
     let last = entries.length === 0;
     while (!last && entries.length < enoughEntries && !this.#tree.watch) {
@@ -233,9 +255,7 @@ class ServedTree {
         break;
       }
     }
-    const tells = entries.flatMap(({ found }) => (found ? [found.attributes.inode] : []));
-    const packed = packEntries(entries, last);
-    return { value: packed, tells, transferred: [packed.memory] };
+    return { entries, last };
   }
 
   /** A small file that never changes goes over as a whole: it takes one way there and back, and not one for each call. */
@@ -247,6 +267,11 @@ class ServedTree {
 
   #ahead(files: PackedFiles): void {
     send(this.#port, { kind: 'ahead', files }, [files.memory]);
+  }
+
+  #listed(listings: readonly ListedPiece[]): void {
+    const memories = listings.flatMap(({ entries }) => (entries ? [entries.memory] : []));
+    send(this.#port, { kind: 'listed ahead', listings }, memories);
   }
 
   #arrived(received: number): void {

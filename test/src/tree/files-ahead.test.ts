@@ -1,20 +1,13 @@
-import { MessageChannel } from 'node:worker_threads';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { StillError } from '../../../src/errors.js';
 import type { Name } from '../../../src/name.js';
 import type { Inode } from '../../../src/tree/attributes.js';
 import { parseFiles } from '../../../src/tree/port/files-ahead.js';
-import { PortTrees } from '../../../src/tree/port/port-trees.js';
-import { serveTree } from '../../../src/tree/port/serve-tree.js';
 import type { Access, Opened, Tree } from '../../../src/tree/tree.js';
 import { MemoryTree } from '../../conformance/memory-tree.js';
+import { behindPort, unchanging } from './behind-port.js';
 
 const never = new AbortController().signal;
-const ended: Array<() => Promise<void>> = [];
-
-afterEach(async () => {
-  for (const end of ended.splice(0)) await end();
-});
 
 const contentOf = (folder: number, file: number): string => `content ${folder}/${file} `.repeat(file % 40);
 
@@ -25,54 +18,6 @@ class Counted extends MemoryTree {
     if (this.broken.has(inode)) throw new StillError('EIO', `inode ${inode} is damaged`);
     return super.open(inode, access, signal);
   }
-}
-
-/** A tree that tells of no changes. */
-function unchanging(tree: MemoryTree): Tree {
-  return {
-    root: tree.root,
-    lookup: (...given) => tree.lookup(...given),
-    attributes: (...given) => tree.attributes(...given),
-    list: (...given) => tree.list(...given),
-    readlink: (...given) => tree.readlink(...given),
-    xattr: (...given) => tree.xattr(...given),
-    xattrs: (...given) => tree.xattrs(...given),
-    open: (...given) => tree.open(...given),
-    read: (...given) => tree.read(...given),
-    seek: (...given) => tree.seek(...given),
-    release: (...given) => tree.release(...given),
-    close: () => tree.close(),
-  };
-}
-
-interface Behind {
-  readonly tree: Tree;
-  /** How often something was asked of the other end, and waited for. */
-  readonly asked: () => number;
-  readonly breakDown: () => void;
-}
-
-/** A tree behind a port. */
-async function behindPort(tree: Tree): Promise<Behind> {
-  const { port1, port2 } = new MessageChannel();
-  const trees = new PortTrees({
-    heard: () => undefined,
-    fail: (happened, cause) => {
-      throw new Error(happened, { cause });
-    },
-  });
-  let asked = 0;
-  const post = port2.postMessage.bind(port2);
-  port2.postMessage = (message, ...more) => {
-    if (message.kind === 'request') asked++;
-    post(message, ...more);
-  };
-  const adopted = trees.adopt(port2, () => undefined);
-  serveTree(tree, port1);
-  const behind = await adopted;
-  ended.push(() => behind.close().catch(() => undefined));
-  const breakDown = (): void => trees.break(new StillError('EIO', 'the worker has ended'));
-  return { tree: behind, asked: () => asked, breakDown };
 }
 
 interface Folders {

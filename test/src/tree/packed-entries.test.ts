@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Name } from '../../../src/name.js';
 import type { Attributes } from '../../../src/tree/attributes.js';
-import { packEntries, parseEntries } from '../../../src/tree/port/packed-entries.js';
+import { packEntries, parsePacked, unpackEntries } from '../../../src/tree/port/packed-entries.js';
 import type { Entry } from '../../../src/tree/tree.js';
 
 const attributes: Attributes = {
@@ -41,24 +41,27 @@ const entries: Entry[] = [
   },
 ];
 
+const received = (message: unknown): Entry[] => unpackEntries(parsePacked(message));
+
 describe('packed entries', () => {
   it.each([true, false])('come out as they went in, to the last bit (last: %s)', (last) => {
     const { device: _, ...plain } = attributes;
     const file = { ...plain, type: 'file' } as const;
     const all = [...entries, { ...entries[1], found: { attributes: file, freshSeconds: 0 } } as Entry];
-    expect(parseEntries(packEntries(all, last))).toEqual({ entries: all, last });
+    expect(unpackEntries(packEntries(all, last))).toEqual(all);
+    expect(parsePacked(packEntries(all, last)).last).toBe(last);
   });
 
   it('may be none', () => {
-    expect(parseEntries(packEntries([], true))).toEqual({ entries: [], last: true });
+    expect(unpackEntries(packEntries([], true))).toEqual([]);
   });
 
   it('are refused where there is less of them than they say', () => {
     const { rows, memory } = packEntries(entries, true);
     for (let length = 0; length < memory.byteLength; length++) {
-      expect(() => parseEntries({ rows, memory: memory.slice(0, length), last: true })).toThrow('malformed');
+      expect(() => received({ rows, memory: memory.slice(0, length), last: true })).toThrow('malformed');
     }
-    expect(() => parseEntries({ rows: 2 ** 50, memory, last: true })).toThrow('malformed');
+    expect(() => received({ rows: 2 ** 50, memory, last: true })).toThrow('malformed');
   });
 
   it.each([Number.NaN, -1, 0.5, 2 ** 53])('are refused with %d in place of any of their numbers', (wrong) => {
@@ -70,7 +73,7 @@ describe('packed entries', () => {
       const changed = memory.slice(0);
       new Float64Array(changed, 24, numbers)[at] = wrong;
       try {
-        parseEntries({ rows: 1, memory: changed, last: true });
+        received({ rows: 1, memory: changed, last: true });
         return 1;
       } catch (error) {
         expect(error).toMatchObject({ code: 'EIO' });
@@ -82,6 +85,6 @@ describe('packed entries', () => {
 
   it('are refused where they are nothing of the kind', () => {
     for (const value of [undefined, null, [], {}, { rows: 0, memory: new Uint8Array(8), last: true }])
-      expect(() => parseEntries(value)).toThrow('malformed');
+      expect(() => received(value)).toThrow('malformed');
   });
 });

@@ -1,0 +1,42 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { Entry } from '../tree.js';
+import type { ListedPiece, ListingPiece } from './listings-ahead.js';
+import { packEntries } from './packed-entries.js';
+
+/** Listings that were not asked for yet are sent when they have so many entries together. */
+const enoughEntries = 128;
+
+/**
+ * Lists what nobody has asked for yet, one piece after the other: whoever asks for something meanwhile is answered. Each piece is
+ * sent, without entries where it can't be listed: who asks for it then will be told why.
+ */
+export async function listAhead(
+  pieces: readonly ListingPiece[],
+  list: (piece: ListingPiece) => Promise<{ readonly entries: readonly Entry[]; readonly last: boolean }>,
+  send: (listings: readonly ListedPiece[]) => void,
+): Promise<void> {
+  let listings: ListedPiece[] = [];
+  let rows = 0;
+  for (const [at, piece] of pieces.entries()) {
+    const listed = await listedPiece(piece, list);
+    listings.push(listed);
+    rows += listed.entries?.rows ?? 0;
+    if (rows < enoughEntries && at < pieces.length - 1) continue;
+    send(listings);
+    listings = [];
+    rows = 0;
+    await nextTurn();
+  }
+}
+
+async function listedPiece(
+  piece: ListingPiece,
+  list: (piece: ListingPiece) => Promise<{ readonly entries: readonly Entry[]; readonly last: boolean }>,
+): Promise<ListedPiece> {
+  try {
+    const { entries, last } = await list(piece);
+    return { ...piece, entries: packEntries(entries, last) };
+  } catch {
+    return { ...piece, entries: undefined };
+  }
+}
