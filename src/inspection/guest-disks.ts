@@ -7,7 +7,7 @@ import type { Name } from '../name.js';
 import { Problems } from '../problems.js';
 import type { Tree } from '../tree/tree.js';
 import { findVolumes } from '../volumes/find-volumes.js';
-import { signatureOf } from '../volumes/signature.js';
+import { isRaidMember, raidMember, signatureOf } from '../volumes/signature.js';
 import type { GuestDisk, Volume } from '../volumes/volume.js';
 import { type FoundVolume, type VolumeContent, volumeText } from './found-volume.js';
 import { findSystem, type GuestSystem } from './guest-system.js';
@@ -76,7 +76,6 @@ export class GuestDisks {
   }
 }
 
-const raidMember = 'linux_raid_member';
 /** Of these nobody misses a file: what a physical volume holds is shown as logical volumes. */
 const withoutFiles = ['swap', 'swsuspend', 'LVM2_member'];
 
@@ -110,12 +109,12 @@ async function contentOf(
   // Whoever found the volume has told why.
   if (!disk) return { content: { kind: 'unreadable', reason: undefined } };
   try {
-    const signature = await signatureOf(disk, signal);
     // A part of a RAID may begin like the file system on it, and go on with something else.
-    if (signature?.type === raidMember) return { content: { kind: 'other', ...signature } };
+    if (await isRaidMember(disk, signal)) return { content: { kind: 'other', ...raidMember } };
     const problem = (sentence: string): void => problems.add(sentence);
     const fileSystem = await openFileSystem(disk, { signal, problem });
     if (fileSystem) return { content: { kind: 'file system', facts: fileSystem.facts }, fileSystem };
+    const signature = await signatureOf(disk, signal);
     return { content: signature ? { kind: 'other', ...signature } : { kind: 'unknown' } };
   } catch (error) {
     signal.throwIfAborted();

@@ -1,3 +1,4 @@
+import { setFlagsFromString } from 'node:v8';
 import { Worker } from 'node:worker_threads';
 
 /**
@@ -45,6 +46,9 @@ export class WaitingWorker {
   }
 
   #started(): Worker {
+    // V8 compiles a function when it is first called, unless it is told to compile all of a module at once. A worker that waits
+    // has the time for it: who looks into the first disk must not wait for that.
+    setFlagsFromString('--no-lazy');
     return new Worker(this.#entry, { resourceLimits: { maxOldGenerationSizeMb: this.#memory } });
   }
 }

@@ -37,12 +37,18 @@ function onPages(...texts: string[]): Array<readonly [number, Buffer]> {
   );
 }
 
+/** A part of a Linux software RAID. */
+export const raidMember: Signature = {
+  type: 'linux_raid_member',
+  description: 'a part of a Linux software RAID (md)',
+};
+
 /**
  * In the order in which they are asked for: what holds others (RAID, LVM, encryption) first, for what it holds may show through.
  * File systems that a reader is there for are left to it.
  */
 const probes: readonly Probe[] = [
-  { type: 'linux_raid_member', description: 'a part of a Linux software RAID (md)', holds: isMdMember },
+  { ...raidMember, holds: isMdMember },
   {
     type: 'crypto_LUKS',
     description: 'a volume that is encrypted with LUKS1',

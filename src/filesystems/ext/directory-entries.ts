@@ -60,10 +60,11 @@ export class DirectoryEntries {
   }
 
   is(name: Buffer): boolean {
-    return (
-      this.to - this.from === name.length &&
-      this.bytes.compare(name, 0, name.length, this.from, this.to) === 0
-    );
+    const { bytes, from, to } = this;
+    if (to - from !== name.length) return false;
+    // From the end: names in a folder mostly begin alike.
+    for (let at = name.length - 1; at >= 0; at--) if (bytes[from + at] !== name[at]) return false;
+    return true;
   }
 
   #enter(at: number): void {

@@ -29,9 +29,9 @@ export function fileReference(bytes: Buffer, at: number): FileReference {
   return { record: bytes.readUIntLE(at, 6), sequence: bytes.readUInt16LE(at + 6) };
 }
 
-/** Reads a record as it is stored. EIO: it is damaged. */
-export function parseMftRecord(stored: Buffer, number: number): MftRecord {
-  const bytes = unprotected(stored, magic, () => `MFT record ${number}`);
+/** Reads a record as it is stored. EIO: it is damaged. Its attributes lie in `room`, where that is given. */
+export function parseMftRecord(stored: Buffer, number: number, room?: Buffer): MftRecord {
+  const bytes = unprotected(stored, magic, () => `MFT record ${number}`, room);
   if (!bytes) throw new StillError('EIO', `MFT record ${number} is damaged: it is no file record`);
   const flags = bytes.readUInt16LE(22);
   const used = bytes.readUInt32LE(24);

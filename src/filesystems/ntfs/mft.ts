@@ -29,6 +29,8 @@ export class Mft implements RecordSource {
   readonly #starts: number[] = [];
   readonly #places: number[] = [];
   #end = 0;
+  /** For a record that is looked at and not kept. */
+  #room: Buffer | undefined;
 
   private constructor(
     readonly cache: CachedReads,
@@ -75,10 +77,11 @@ export class Mft implements RecordSource {
     }
   }
 
-  /** A record, without a wait: undefined where it is not in memory. EIO: it is damaged. */
+  /** A record, without a wait, good until the next one: undefined where it is not in memory. EIO: it is damaged. */
   recordNow(number: number): MftRecord | undefined {
     const stored = this.#storedNow(number, this.geometry.recordBytes);
-    return stored && parseMftRecord(stored, number);
+    this.#room ??= Buffer.alloc(this.geometry.recordBytes);
+    return stored && parseMftRecord(stored, number, this.#room);
   }
 
   /**

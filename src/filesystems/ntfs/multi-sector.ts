@@ -5,9 +5,14 @@ const stride = 512;
 
 /**
  * A record that was protected against being written in part, with the bytes that it had before. Undefined: its bytes say that it is
- * another kind of record, or none. EIO: some of its sectors are older than the others.
+ * another kind of record, or none. EIO: some of its sectors are older than the others. The bytes go into `room`, where that is given.
  */
-export function unprotected(stored: Buffer, magic: number, what: () => string): Buffer | undefined {
+export function unprotected(
+  stored: Buffer,
+  magic: number,
+  what: () => string,
+  room?: Buffer,
+): Buffer | undefined {
   if (stored.length < stride || stored.readUInt32LE(0) !== magic) return undefined;
   const array = stored.readUInt16LE(4);
   const sectors = stored.readUInt16LE(6) - 1;
@@ -17,7 +22,7 @@ export function unprotected(stored: Buffer, magic: number, what: () => string): 
       'EIO',
       `${what()} is damaged: its update sequence of ${sectors} sectors is at ${array}`,
     );
-  const bytes = Buffer.from(stored);
+  const bytes = room?.subarray(0, stored.copy(room)) ?? Buffer.from(stored);
   const number = bytes.readUInt16LE(array);
   for (let sector = 1; sector <= sectors; sector++) {
     const end = sector * stride - 2;

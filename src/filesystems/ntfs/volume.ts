@@ -51,7 +51,7 @@ export class Volume {
     return FileAttributes.of(record, this.mft, signal);
   }
 
-  /** As `file`, without a wait: undefined where its record is not in memory, or there is more than that one. */
+  /** As `file`, without a wait, and good until the next one: undefined where its record is not in memory, or there is more than that one. */
   fileNow(number: number): FileAttributes | undefined {
     const record = this.mft.recordNow(number);
     if (!record?.inUse || record.base) return undefined;

@@ -81,6 +81,11 @@ export class FilesAhead {
     kept.set(piece, true);
   }
 
+  /** One that has memory of its own. */
+  came(inode: Inode, content: Uint8Array<ArrayBuffer>): void {
+    this.arrived({ inodes: [inode], ends: [content.length], memory: content.buffer });
+  }
+
   /** What a file holds, in memory of its own, if it has come; it is here no more then. */
   take(inode: Inode): Uint8Array | undefined {
     const held = this.#files.get(inode);

@@ -27,7 +27,8 @@ export type OptionalOperation = (typeof optionalOperations)[number];
 
 /** One operation of the tree with what it needs, except the signal. */
 export type Request =
-  | { readonly operation: 'lookup'; readonly folder: Inode; readonly name: Name }
+  /** `whole`: what a small file holds is wanted with it, for it will be opened next, as it seems. */
+  | { readonly operation: 'lookup'; readonly folder: Inode; readonly name: Name; readonly whole: boolean }
   | { readonly operation: 'attributes'; readonly inode: Inode }
   | { readonly operation: 'list'; readonly folder: Inode; readonly after: bigint }
   | { readonly operation: 'readlink'; readonly inode: Inode }

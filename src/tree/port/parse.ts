@@ -23,6 +23,14 @@ export function parseBytes(value: unknown): Uint8Array {
   return value instanceof Uint8Array ? value : unexpected('bytes');
 }
 
+/** Bytes that have their memory to themselves. */
+function parseOwnBytes(value: unknown): Uint8Array<ArrayBuffer> {
+  const bytes = parseBytes(value);
+  const { buffer, byteLength } = bytes;
+  if (!(buffer instanceof ArrayBuffer) || byteLength !== buffer.byteLength) return unexpected('bytes');
+  return new Uint8Array(buffer);
+}
+
 export function parseWhole(value: unknown): number {
   return whole(value, 'a number');
 }
@@ -67,6 +75,12 @@ export function parseFound(value: unknown): Found {
   const freshSeconds = parseFresh(from.freshSeconds);
   if (from.attributes === undefined) return { freshSeconds };
   return { attributes: parseAttributes(from.attributes), freshSeconds };
+}
+
+/** The same, with what the file holds where that came with it. */
+export function parseLookup(value: unknown): { found: Found; content: Uint8Array<ArrayBuffer> | undefined } {
+  const { content } = fields(value);
+  return { found: parseFound(value), content: content === undefined ? undefined : parseOwnBytes(content) };
 }
 
 export function parsePresent(value: unknown): Found & { attributes: Attributes } {
@@ -211,6 +225,7 @@ function parseRequest(from: Fields): Request {
   const operation = from.operation;
   switch (operation) {
     case 'lookup':
+      return { operation, folder: folder(), name: name(), whole: flag(from.whole, 'whole') };
     case 'rmdir':
       return { operation, folder: folder(), name: name() };
     case 'attributes':

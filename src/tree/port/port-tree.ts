@@ -8,6 +8,7 @@ import type { Access, Capacity, Change, Entry, Found, Opened, Tree } from '../tr
 import { FilesAhead } from './files-ahead.js';
 import { type ListingPiece, ListingsAhead } from './listings-ahead.js';
 import type { OptionalOperation, Request, ToClient } from './messages.js';
+import { OpeningHabit } from './opening-habit.js';
 import { parsePacked, unpackEntries } from './packed-entries.js';
 import * as parse from './parse.js';
 import { PortRequests } from './port-requests.js';
@@ -37,6 +38,7 @@ export class PortTree implements Tree {
   readonly #knownFolders = new LRUCache<Inode, Attributes>(atMost(mostKnownFolders));
   readonly #order = new ReadingOrder();
   readonly #ahead = new FilesAhead();
+  readonly #habit = new OpeningHabit();
   readonly #walk = new WalkingOrder();
   readonly #listingsAhead = new ListingsAhead();
   /** The cookies that nothing follows, by folder. */
@@ -109,8 +111,13 @@ export class PortTree implements Tree {
   }
 
   async lookup(folder: Inode, name: Name, signal: AbortSignal): Promise<Found> {
-    const found = parse.parseFound(await this.#requests.ask({ operation: 'lookup', folder, name }, signal));
-    this.#learn(found.attributes);
+    const whole = this.#habit.opensWhatItFinds && !this.watch;
+    const answer = await this.#requests.ask({ operation: 'lookup', folder, name, whole }, signal);
+    const { found, content } = parse.parseLookup(answer);
+    const { attributes } = found;
+    this.#learn(attributes);
+    if (attributes?.type === 'file') this.#habit.found(attributes.inode);
+    if (attributes && content) this.#ahead.came(attributes.inode, content);
     return found;
   }
 
@@ -158,6 +165,7 @@ export class PortTree implements Tree {
 
   async open(inode: Inode, access: Access, signal: AbortSignal): Promise<Opened> {
     this.#requests.mustBeServed(signal);
+    this.#habit.opened(inode);
     if (access === 'read' && !this.watch) {
       const content = this.#ahead.take(inode);
       this.#askAhead(this.#order.opened(inode));

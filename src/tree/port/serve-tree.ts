@@ -3,13 +3,14 @@ import { BusyPoll } from '../../busy-poll.js';
 import { StillError } from '../../errors.js';
 import { failureOf } from '../../port/failure.js';
 import type { Inode } from '../attributes.js';
-import type { Entry, Opened, Tree } from '../tree.js';
+import type { Entry, Found, Opened, Tree } from '../tree.js';
 import type { PackedFiles } from './files-ahead.js';
 import { listAhead } from './list-ahead.js';
 import type { ListedPiece } from './listings-ahead.js';
 import { optionalOperations, type Request, type ToClient, type ToServer } from './messages.js';
 import { packEntries } from './packed-entries.js';
 import { parseToServer } from './parse.js';
+import { mostWhole } from './reading-order.js';
 import { sendAhead } from './send-ahead.js';
 import { wholeFile } from './whole-file.js';
 
@@ -163,7 +164,10 @@ class ServedTree {
     switch (request.operation) {
       case 'lookup': {
         const found = await tree.lookup(request.folder, request.name, signal);
-        return { value: found, tells: found.attributes ? [found.attributes.inode] : [] };
+        const tells = found.attributes ? [found.attributes.inode] : [];
+        const content = request.whole ? await this.#contentOf(found, signal) : undefined;
+        if (!content) return { value: found, tells };
+        return { value: { ...found, content }, tells, transferred: [content.buffer] };
       }
       case 'attributes':
         return { value: await tree.attributes(request.inode, signal) };
@@ -263,6 +267,21 @@ class ServedTree {
     const content = await wholeFile(this.#tree, opened, inode, signal);
     if (!content) return { value: withoutDescriptor(opened) };
     return { value: { cache: opened.cache, content }, transferred: [content.buffer] };
+  }
+
+  /** What a small file holds that was found. Undefined: it is none, or can't be read, which who opens it will be told. */
+  async #contentOf({ attributes }: Found, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    if (attributes?.type !== 'file' || attributes.size > mostWhole) return undefined;
+    try {
+      const { inode } = attributes;
+      const opened = await this.#tree.open(inode, 'read', signal);
+      const content = await wholeFile(this.#tree, opened, inode, signal);
+      if (!content) await this.#tree.release(opened.handle);
+      return content;
+    } catch {
+      signal.throwIfAborted();
+      return undefined;
+    }
   }
 
   #ahead(files: PackedFiles): void {

@@ -28,6 +28,8 @@ export interface Behind {
   readonly tree: Tree;
   /** How often something was asked of the other end, and waited for. */
   readonly asked: () => number;
+  /** Whether the other end owes an answer to somebody who waits: it must not be silent for long then. */
+  readonly awaited: () => boolean;
   readonly breakDown: () => void;
 }
 
@@ -51,5 +53,5 @@ export async function behindPort(tree: Tree): Promise<Behind> {
   const behind = await adopted;
   onTestFinished(() => behind.close().catch(() => undefined));
   const breakDown = (): void => trees.break(new StillError('EIO', 'the worker has ended'));
-  return { tree: behind, asked: () => asked, breakDown };
+  return { tree: behind, asked: () => asked, awaited: () => trees.awaited, breakDown };
 }

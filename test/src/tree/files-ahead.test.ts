@@ -5,7 +5,7 @@ import type { Inode } from '../../../src/tree/attributes.js';
 import { parseFiles } from '../../../src/tree/port/files-ahead.js';
 import type { Access, Opened, Tree } from '../../../src/tree/tree.js';
 import { MemoryTree } from '../../conformance/memory-tree.js';
-import { behindPort, unchanging } from './behind-port.js';
+import { type Behind, behindPort, unchanging } from './behind-port.js';
 
 const never = new AbortController().signal;
 
@@ -182,6 +182,58 @@ it('nothing is read ahead for who only lists, or reads here and there', async ()
   expect(opened).toBe(0);
   for (const { files } of made) await content(tree, files[(Number(files[0]) * 7) % 20] ?? 0n);
   expect(opened).toBeLessThan(250);
+});
+
+describe('files that are looked up here and there', () => {
+  /** A tree whose opens are counted, which has a file that can't be read. */
+  async function scattered(): Promise<Behind & { opened: () => number; readonly folders: Folders }> {
+    const made = folders(200, 20);
+    const own = unchanging(made.tree);
+    let opened = 0;
+    const open: Tree['open'] = (...given) => {
+      opened++;
+      return own.open(...given);
+    };
+    return { ...(await behindPort({ ...own, open })), opened: () => opened, folders: made };
+  }
+
+  const nameOf = (folder: number): Name => `file-${(folder * 7) % 20}` as Name;
+
+  it('come with what they hold for who opens each', async () => {
+    const { tree, asked, folders } = await scattered();
+    for (const [folder, { inode }] of folders.folders.entries()) {
+      const { attributes } = await tree.lookup(inode, nameOf(folder), never);
+      expect(await content(tree, attributes?.inode ?? 0n)).toBe(contentOf(folder, (folder * 7) % 20));
+    }
+    // One look-up for each, and some opens before it is a habit.
+    expect(asked()).toBeLessThan(210);
+    expect(folders.tree.opened).toBe(0);
+  });
+
+  it('are not read for who only wants to know that they are there', async () => {
+    const { tree, opened, folders } = await scattered();
+    const [first, ...others] = folders.folders;
+    for (let file = 0; file < 20; file++) {
+      const { attributes } = await tree.lookup(first?.inode ?? 0n, `file-${file}` as Name, never);
+      await content(tree, attributes?.inode ?? 0n);
+    }
+    const before = opened();
+    for (const [folder, { inode }] of others.entries()) await tree.lookup(inode, nameOf(folder), never);
+    // Until the habit is forgotten.
+    expect(opened() - before).toBeLessThan(10);
+  });
+
+  it('are found also where they can not be read, and say so to who opens them', async () => {
+    const { tree, folders } = await scattered();
+    for (const [folder, { inode, files }] of folders.folders.entries()) {
+      const file = (folder * 7) % 20;
+      if (folder % 10 === 9) folders.tree.broken.add(files[file] ?? 0n);
+      const { attributes } = await tree.lookup(inode, nameOf(folder), never);
+      const reading = content(tree, attributes?.inode ?? 0n);
+      if (folder % 10 === 9) await expect(reading).rejects.toMatchObject({ code: 'EIO' });
+      else expect(await reading).toBe(contentOf(folder, file));
+    }
+  });
 });
 
 it('a file that is known to have no extended attributes is not asked for them', async () => {

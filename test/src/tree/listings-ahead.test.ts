@@ -148,21 +148,25 @@ describe('a listing that is on its way', () => {
   }
 
   it('is waited for, and not asked for again', async () => {
-    const { tree, next, goOn, asked } = await held();
+    const { tree, next, goOn, asked, awaited } = await held();
     const before = asked();
+    expect(awaited()).toBe(false);
     const listing = tree.list(next, 0n, never);
+    expect(awaited()).toBe(true);
     goOn();
     expect(await listing).toHaveLength(5);
     expect(asked()).toBe(before);
+    expect(awaited()).toBe(false);
   });
 
   it('is waited for no longer than its caller waits', async () => {
-    const { tree, next, goOn } = await held();
+    const { tree, next, goOn, awaited } = await held();
     const giveUp = new AbortController();
     const listing = tree.list(next, 0n, giveUp.signal);
     const reason = new Error('given up');
     giveUp.abort(reason);
     await expect(listing).rejects.toBe(reason);
+    expect(awaited()).toBe(false);
     goOn();
     expect(await tree.list(next, 0n, never)).toHaveLength(5);
   });
