@@ -48,6 +48,13 @@ export interface FoundAt {
   readonly name: Name;
   /** Whether the node itself is a folder. */
   readonly isFolder: boolean;
+  /** Whether it has no extended attributes, and never will. */
+  readonly isBare: boolean;
+}
+
+export function foundAt(folder: Node, name: Name, { type, bare, freshSeconds }: Attributes): FoundAt {
+  const isBare = bare === true && freshSeconds === Number.POSITIVE_INFINITY;
+  return { folder, name, isFolder: type === 'directory', isBare };
 }
 
 interface KnownNode extends Node {
@@ -182,6 +189,11 @@ export class Forest {
     return at && at.name !== parentName ? at.folder.number : undefined;
   }
 
+  /** Whether a node is known to have no extended attributes at all: its tree need not be asked. */
+  isBare(node: Node): boolean {
+    return this.#known.get(node.number)?.at?.isBare === true;
+  }
+
   /** The attributes of a node; of the tree's root where one stands upon it. */
   attributes(node: Node, signal: AbortSignal): Promise<Attributes> {
     return node.planted.tree.attributes(node.inode, signal);
@@ -262,9 +274,8 @@ export class Forest {
     signal: AbortSignal,
   ): Promise<{ node: Node; attributes: Attributes }> {
     if (!attributes.graft) {
-      const isFolder = attributes.type === 'directory';
       const node = { number: this.numberOf(planted, attributes.inode), planted, inode: attributes.inode };
-      return { node: this.remember(node, { ...at, isFolder }), attributes };
+      return { node: this.remember(node, foundAt(at.folder, at.name, attributes)), attributes };
     }
     const upper = await this.#enter(this.#treeNumber(planted.number, attributes.inode), signal);
     try {

@@ -1,5 +1,6 @@
 import { StillError } from '../../../src/errors.js';
 import { isShownName } from '../../../src/name.js';
+import { foundAt } from '../../forest/forest.js';
 import type { Rows } from '../native-operations.js';
 import type { PathMount } from '../path-mount.js';
 import { rowWords } from '../stat-words.js';
@@ -53,7 +54,7 @@ export function makeFolder(mount: PathMount, path: string, mode: number, signal:
       const { attributes } = await planted.tree.mkdir(folder.inode, name, mode & 0o7777, signal);
       // libfuse looks the folder up by itself: the tree is told that the inode that it gave is not kept.
       const number = forest.numberOf(planted, attributes.inode);
-      forest.remember({ number, planted, inode: attributes.inode }, { folder, name, isFolder: true });
+      forest.remember({ number, planted, inode: attributes.inode }, foundAt(folder, name, attributes));
       forest.forget(number, 1);
     } finally {
       paths.changed(folder, name);

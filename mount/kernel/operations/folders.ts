@@ -1,6 +1,7 @@
 import { StillError } from '../../../src/errors.js';
 import { isShownName, type Name } from '../../../src/name.js';
 import type { Entry } from '../../../src/tree/tree.js';
+import { foundAt } from '../../forest/forest.js';
 import type { OpenFolder } from '../open-handles.js';
 import type { Answer, MountState, Operation } from '../operation.js';
 import { Opcode } from '../protocol/opcode.js';
@@ -122,13 +123,10 @@ class Rows {
       this.#listing.add(row);
       return true;
     }
-    const { name, inode, type } = entry;
-    forest.remember(
-      { number, planted: folder.planted, inode },
-      { folder, name, isFolder: type === 'directory' },
-    );
-    this.#told.push(number);
     const { attributes, freshSeconds } = found;
+    const node = { number, planted: folder.planted, inode: entry.inode };
+    forest.remember(node, foundAt(folder, entry.name, attributes));
+    this.#told.push(number);
     this.#listing.add(row, { number, generation, attributes, freshSeconds });
     return true;
   }

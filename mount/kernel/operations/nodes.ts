@@ -1,8 +1,8 @@
 import { StillError } from '../../../src/errors.js';
 import type { Name } from '../../../src/name.js';
-import { nameToBytes } from '../../../src/name.js';
+import { nameToBytes, nameToText } from '../../../src/name.js';
 import type { Attributes } from '../../../src/tree/attributes.js';
-import type { Node } from '../../forest/forest.js';
+import { foundAt, type Node } from '../../forest/forest.js';
 import type { Answer, MountState, Operation } from '../operation.js';
 import { Opcode } from '../protocol/opcode.js';
 import {
@@ -64,13 +64,16 @@ const setAttributes: Operation = async (state, node, body, signal) => {
 const readlink: Operation = async (_state, node, _body, signal) =>
   bytesReply(await node.planted.tree.readlink(node.inode, signal));
 
-const getXattr: Operation = async (_state, node, body, signal) => {
+const getXattr: Operation = async (state, node, body, signal) => {
   const { room, name } = parseGetXattr(body);
+  if (state.forest.isBare(node))
+    throw new StillError('ENODATA', `${state.forest.pathOf(node)} has no attribute ${nameToText(name)}`);
   return fitting(await node.planted.tree.xattr(node.inode, name, signal), room);
 };
 
-const listXattrs: Operation = async (_state, node, body, signal) => {
+const listXattrs: Operation = async (state, node, body, signal) => {
   const { room } = parseListXattr(body);
+  if (state.forest.isBare(node)) return fitting(Buffer.alloc(0), room);
   const names = await node.planted.tree.xattrs(node.inode, signal);
   return fitting(nameToBytes(names.map((name) => `${name}\0`).join('') as Name), room);
 };
@@ -96,7 +99,7 @@ const mkdir: Operation = async (state, node, body, signal) => {
   const number = state.forest.numberOf(planted, attributes.inode);
   const made = state.forest.remember(
     { number, planted, inode: attributes.inode },
-    { folder: node, name, isFolder: true },
+    foundAt(node, name, attributes),
   );
   return entry(state, made, attributes, freshSeconds);
 };

@@ -138,7 +138,8 @@ export class PortTree implements Tree {
     const end = entries.at(-1)?.cookie;
     if (packed.last && end !== undefined && !this.watch) this.#ends.set(folder, end);
     else this.#ends.delete(folder);
-    for (const { found } of entries) this.#learn(found?.attributes);
+    // Files are known to the kernel from here on; folders are asked about again when they are opened.
+    for (const { type, found } of entries) if (type === 'directory') this.#learn(found?.attributes);
     if (!this.watch) {
       this.#listAhead(folder, after, entries, packed.last ? undefined : end);
       this.#askAhead(this.#order.listed(folder, after, entries));
