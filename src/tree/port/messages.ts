@@ -2,8 +2,8 @@ import type { Name } from '../../name.js';
 import type { Failure } from '../../port/failure.js';
 import type { Inode } from '../attributes.js';
 import type { Access, Change, Tree } from '../tree.js';
-import type { PackedFiles } from './files-ahead.js';
-import type { ListedPiece, ListingPiece } from './listings-ahead.js';
+import type { PackedFiles } from './ahead/files-ahead.js';
+import type { ListedPiece, ListingPiece } from './ahead/listings-ahead.js';
 
 /**
  * What goes through the port of a hosted tree: plain values, told apart by `kind`. Both ends are of one version of the
@@ -82,13 +82,17 @@ export type ToServer =
   | { readonly kind: 'abort'; readonly id: number }
   | { readonly kind: 'forget'; readonly inode: Inode; readonly received: number }
   | { readonly kind: 'watch'; readonly on: boolean }
-  /** Files that will be opened next, as it seems. They may come, or not. */
-  | { readonly kind: 'ahead'; readonly inodes: readonly Inode[] }
-  /** Pieces of listings that will be asked for next, as it seems. All of them come, with what they list or without. */
-  | { readonly kind: 'list ahead'; readonly pieces: readonly ListingPiece[] }
+  | Want
   /** Nobody waits for the tree to be made any more. */
   | { readonly kind: 'unmake' }
   | { readonly kind: 'ping' };
+
+/** What will be asked for next, as it seems. */
+export type Want =
+  /** Files that will be opened. They may come, or not. */
+  | { readonly kind: 'want files'; readonly inodes: readonly Inode[] }
+  /** All of them come, with what they list or without. */
+  | { readonly kind: 'want listings'; readonly pieces: readonly ListingPiece[] };
 
 /** From who serves a tree to who uses it. Answers are numbered from 1 in the order in which they are sent. */
 export type ToClient =
@@ -101,6 +105,6 @@ export type ToClient =
   | { readonly kind: 'answer'; readonly id: number; readonly number: number; readonly value: unknown }
   | { readonly kind: 'failure'; readonly id: number; readonly number: number; readonly failure: Failure }
   | { readonly kind: 'change'; readonly change: Change }
-  | { readonly kind: 'ahead'; readonly files: PackedFiles }
-  | { readonly kind: 'listed ahead'; readonly listings: readonly ListedPiece[] }
+  | { readonly kind: 'files ahead'; readonly files: PackedFiles }
+  | { readonly kind: 'listings ahead'; readonly listings: readonly ListedPiece[] }
   | { readonly kind: 'pong' };

@@ -14,10 +14,10 @@ import {
 import type { Time } from '../../time.js';
 import { type Attributes, fileTypes, type Inode } from '../attributes.js';
 import type { Capacity, Change, Found, Opened } from '../tree.js';
-import { parseFiles } from './files-ahead.js';
-import { parseListed, parsePieces } from './listings-ahead.js';
+import { parseFiles } from './ahead/files-ahead.js';
+import { parseListed, parsePieces } from './ahead/listings-ahead.js';
+import { mostFilesAhead } from './ahead/reading-order.js';
 import { optionalOperations, type Request, type ToClient, type ToServer } from './messages.js';
-import { mostFilesAhead } from './reading-order.js';
 
 export function parseBytes(value: unknown): Uint8Array {
   return value instanceof Uint8Array ? value : unexpected('bytes');
@@ -167,10 +167,10 @@ export function parseToClient(message: unknown): ToClient {
       };
     case 'change':
       return { kind: 'change', change: parseChange(from.change) };
-    case 'ahead':
-      return { kind: 'ahead', files: parseFiles(fields(from.files)) };
-    case 'listed ahead':
-      return { kind: 'listed ahead', listings: parseListed(from) };
+    case 'files ahead':
+      return { kind: 'files ahead', files: parseFiles(fields(from.files)) };
+    case 'listings ahead':
+      return { kind: 'listings ahead', listings: parseListed(from) };
     case 'pong':
       return { kind: 'pong' };
     default:
@@ -198,12 +198,12 @@ export function parseToServer(message: unknown): ToServer {
       };
     case 'watch':
       return { kind: 'watch', on: flag(from.on, 'on') };
-    case 'ahead': {
+    case 'want files': {
       const inodes = items(from.inodes, 'inodes').map((inode) => sixtyFourBits(inode, 'inode'));
-      return { kind: 'ahead', inodes: inodes.length <= mostFilesAhead ? inodes : unexpected('inodes') };
+      return { kind: 'want files', inodes: inodes.length <= mostFilesAhead ? inodes : unexpected('inodes') };
     }
-    case 'list ahead':
-      return { kind: 'list ahead', pieces: parsePieces(from.pieces) };
+    case 'want listings':
+      return { kind: 'want listings', pieces: parsePieces(from.pieces) };
     case 'make':
       return { kind: 'make', data: from.data };
     case 'unmake':

@@ -5,15 +5,11 @@ import { type Name, nameToText } from '../../name.js';
 import { SpareMemory } from '../../port/spare-memory.js';
 import type { Attributes, Inode } from '../attributes.js';
 import type { Access, Capacity, Change, Entry, Found, Opened, Tree } from '../tree.js';
-import { FilesAhead } from './files-ahead.js';
-import { type ListingPiece, ListingsAhead } from './listings-ahead.js';
+import { Foresight } from './ahead/foresight.js';
 import type { OptionalOperation, Request, ToClient } from './messages.js';
-import { OpeningHabit } from './opening-habit.js';
 import { parsePacked, unpackEntries } from './packed-entries.js';
 import * as parse from './parse.js';
 import { PortRequests } from './port-requests.js';
-import { ReadingOrder } from './reading-order.js';
-import { WalkingOrder } from './walking-order.js';
 
 /** The memory that is kept for reads to come, bytes. */
 const keptMemory = 8 * 1024 * 1024;
@@ -36,11 +32,8 @@ export class PortTree implements Tree {
   readonly #known = new LRUCache<Inode, Attributes>(atMost(mostKnown));
   /** The same of folders, which are opened again by every walk: files must not drive them out. */
   readonly #knownFolders = new LRUCache<Inode, Attributes>(atMost(mostKnownFolders));
-  readonly #order = new ReadingOrder();
-  readonly #ahead = new FilesAhead();
-  readonly #habit = new OpeningHabit();
-  readonly #walk = new WalkingOrder();
-  readonly #listingsAhead = new ListingsAhead();
+  /** None for a tree that tells of changes: what came ahead could be what it was before. */
+  readonly #foresight: Foresight | undefined;
   /** The cookies that nothing follows, by folder. */
   readonly #ends = new LRUCache<Inode, bigint>({ max: mostEnds });
   readonly #memory = new SpareMemory(keptMemory);
@@ -69,12 +62,14 @@ export class PortTree implements Tree {
     this.#requests = new PortRequests(port);
     this.#end = end;
     this.root = root;
+    if (!operations.includes('watch'))
+      this.#foresight = new Foresight((want) => this.#requests.tell(want), !operations.includes('forget'));
     for (const operation of operations) this.#offer(operation);
   }
 
   /** Whether the other end owes an answer. */
   get awaited(): boolean {
-    return this.#requests.awaited || this.#listingsAhead.awaited;
+    return this.#requests.awaited || this.#foresight?.awaited === true;
   }
 
   receive(message: ToClient): void {
@@ -83,11 +78,9 @@ export class PortTree implements Tree {
       case 'failure':
         this.#requests.answered(message);
         return;
-      case 'ahead':
-        if (!this.#requests.broken) this.#ahead.arrived(message.files);
-        return;
-      case 'listed ahead':
-        if (!this.#requests.broken) this.#listingsAhead.arrived(message.listings);
+      case 'files ahead':
+      case 'listings ahead':
+        if (!this.#requests.broken) this.#foresight?.arrived(message);
         return;
       case 'change':
         for (const listener of this.#listeners) listener(message.change);
@@ -104,20 +97,16 @@ export class PortTree implements Tree {
     this.#memory.clear();
     this.#known.clear();
     this.#knownFolders.clear();
-    this.#order.clear();
-    this.#ahead.clear();
-    this.#walk.clear();
-    this.#listingsAhead.clear();
+    this.#foresight?.clear();
   }
 
   async lookup(folder: Inode, name: Name, signal: AbortSignal): Promise<Found> {
-    const whole = this.#habit.opensWhatItFinds && !this.watch;
+    const whole = this.#foresight?.opensWhatItFinds === true;
     const answer = await this.#requests.ask({ operation: 'lookup', folder, name, whole }, signal);
     const { found, content } = parse.parseLookup(answer);
     const { attributes } = found;
     this.#learn(attributes);
-    if (attributes?.type === 'file') this.#habit.found(attributes.inode);
-    if (attributes && content) this.#ahead.came(attributes.inode, content);
+    if (attributes) this.#foresight?.found(attributes, content);
     return found;
   }
 
@@ -132,7 +121,7 @@ export class PortTree implements Tree {
     this.#requests.mustBeServed(signal);
     if (after !== 0n && this.#ends.get(folder) === after) return [];
     const packed =
-      (await this.#listingsAhead.take({ folder, after }, signal)) ??
+      (await this.#foresight?.listing({ folder, after }, signal)) ??
       parsePacked(await this.#requests.ask({ operation: 'list', folder, after }, signal));
     const entries = unpackEntries(packed);
     const end = entries.at(-1)?.cookie;
@@ -140,10 +129,7 @@ export class PortTree implements Tree {
     else this.#ends.delete(folder);
     // Files are known to the kernel from here on; folders are asked about again when they are opened.
     for (const { type, found } of entries) if (type === 'directory') this.#learn(found?.attributes);
-    if (!this.watch) {
-      this.#listAhead(folder, after, entries, packed.last ? undefined : end);
-      this.#askAhead(this.#order.listed(folder, after, entries));
-    }
+    this.#foresight?.listed(folder, after, entries, packed.last ? undefined : end);
     return entries;
   }
 
@@ -166,12 +152,8 @@ export class PortTree implements Tree {
 
   async open(inode: Inode, access: Access, signal: AbortSignal): Promise<Opened> {
     this.#requests.mustBeServed(signal);
-    this.#habit.opened(inode);
-    if (access === 'read' && !this.watch) {
-      const content = this.#ahead.take(inode);
-      this.#askAhead(this.#order.opened(inode));
-      if (content) return this.#opened({ cache: 'keep', content });
-    }
+    const content = access === 'read' ? this.#foresight?.opened(inode) : undefined;
+    if (content) return this.#opened({ cache: 'keep', content });
     const releaseLate = (value: unknown): void => {
       // Nobody can be told of a failure to close what nobody has opened.
       this.#letGo(parse.parseOpened(value)).catch(() => undefined);
@@ -273,7 +255,7 @@ export class PortTree implements Tree {
         this.forget = (inode) => {
           this.#known.delete(inode);
           this.#knownFolders.delete(inode);
-          this.#ahead.drop(inode);
+          this.#foresight?.forget(inode);
           this.#requests.tell({ kind: 'forget', inode, received: this.#requests.received });
         };
         return;
@@ -302,21 +284,6 @@ export class PortTree implements Tree {
 
   #isBare(inode: Inode): boolean {
     return (this.#known.get(inode) ?? this.#knownFolders.get(inode))?.bare === true;
-  }
-
-  #askAhead(inodes: readonly Inode[]): void {
-    if (inodes.length > 0) this.#requests.tell({ kind: 'ahead', inodes });
-  }
-
-  /** Has pieces of listings come before they are asked for: the next of this folder, and the first of others. */
-  #listAhead(folder: Inode, after: bigint, entries: readonly Entry[], next: bigint | undefined): void {
-    // Each entry that a tree that forgets tells of would have to be forgotten.
-    if (this.forget) return;
-    const others = this.#walk.listed(folder, after, entries);
-    const pieces = others.map((other): ListingPiece => ({ folder: other, after: 0n }));
-    if (next !== undefined) pieces.unshift({ folder, after: next });
-    const expected = this.#listingsAhead.expect(pieces);
-    if (expected.length > 0) this.#requests.tell({ kind: 'list ahead', pieces: expected });
   }
 
   #file(handle: number): parse.RemoteFile {

@@ -4,15 +4,15 @@ import { StillError } from '../../errors.js';
 import { failureOf } from '../../port/failure.js';
 import type { Inode } from '../attributes.js';
 import type { Entry, Found, Opened, Tree } from '../tree.js';
-import type { PackedFiles } from './files-ahead.js';
-import { listAhead } from './list-ahead.js';
-import type { ListedPiece } from './listings-ahead.js';
+import type { PackedFiles } from './ahead/files-ahead.js';
+import type { ListedPiece } from './ahead/listings-ahead.js';
+import { mostWhole } from './ahead/reading-order.js';
+import { sendFiles } from './ahead/send-files.js';
+import { sendListings } from './ahead/send-listings.js';
+import { wholeFile } from './ahead/whole-file.js';
 import { optionalOperations, type Request, type ToClient, type ToServer } from './messages.js';
 import { packEntries } from './packed-entries.js';
 import { parseToServer } from './parse.js';
-import { mostWhole } from './reading-order.js';
-import { sendAhead } from './send-ahead.js';
-import { wholeFile } from './whole-file.js';
 
 /**
  * Serves a tree through a port, until whoever is at the other end closes the tree or the port. Trees that other trees
@@ -117,14 +117,14 @@ class ServedTree {
       case 'watch':
         this.#watch(message.on);
         return;
-      case 'ahead':
-        void sendAhead(this.#tree, message.inodes, (files) => this.#ahead(files), this.#closing.signal);
+      case 'want files':
+        void sendFiles(this.#tree, message.inodes, (files) => this.#filesAhead(files), this.#closing.signal);
         return;
-      case 'list ahead':
-        void listAhead(
+      case 'want listings':
+        void sendListings(
           message.pieces,
           ({ folder, after }) => this.#entries(folder, after, this.#closing.signal),
-          (listings) => this.#listed(listings),
+          (listings) => this.#listingsAhead(listings),
         );
         return;
       case 'make':
@@ -284,13 +284,13 @@ class ServedTree {
     }
   }
 
-  #ahead(files: PackedFiles): void {
-    send(this.#port, { kind: 'ahead', files }, [files.memory]);
+  #filesAhead(files: PackedFiles): void {
+    send(this.#port, { kind: 'files ahead', files }, [files.memory]);
   }
 
-  #listed(listings: readonly ListedPiece[]): void {
+  #listingsAhead(listings: readonly ListedPiece[]): void {
     const memories = listings.flatMap(({ entries }) => (entries ? [entries.memory] : []));
-    send(this.#port, { kind: 'listed ahead', listings }, memories);
+    send(this.#port, { kind: 'listings ahead', listings }, memories);
   }
 
   #arrived(received: number): void {

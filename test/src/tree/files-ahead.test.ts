@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { StillError } from '../../../src/errors.js';
 import type { Name } from '../../../src/name.js';
 import type { Inode } from '../../../src/tree/attributes.js';
-import { parseFiles } from '../../../src/tree/port/files-ahead.js';
+import { parseFiles } from '../../../src/tree/port/ahead/files-ahead.js';
 import type { Access, Opened, Tree } from '../../../src/tree/tree.js';
 import { MemoryTree } from '../../conformance/memory-tree.js';
 import { type Behind, behindPort, unchanging } from './behind-port.js';

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { StillError } from '../../../src/errors.js';
 import type { Inode } from '../../../src/tree/attributes.js';
-import { parseListed, parsePieces } from '../../../src/tree/port/listings-ahead.js';
+import { parseListed, parsePieces } from '../../../src/tree/port/ahead/listings-ahead.js';
 import { packEntries } from '../../../src/tree/port/packed-entries.js';
 import type { Tree } from '../../../src/tree/tree.js';
 import { MemoryTree } from '../../conformance/memory-tree.js';

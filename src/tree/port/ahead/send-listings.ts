@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Entry } from '../tree.js';
+import type { Entry } from '../../tree.js';
+import { packEntries } from '../packed-entries.js';
 import type { ListedPiece, ListingPiece } from './listings-ahead.js';
-import { packEntries } from './packed-entries.js';
 
 /** Listings that were not asked for yet are sent when they have so many entries together. */
 const enoughEntries = 128;
@@ -10,7 +10,7 @@ const enoughEntries = 128;
  * Lists what nobody has asked for yet, one piece after the other: whoever asks for something meanwhile is answered. Each piece is
  * sent, without entries where it can't be listed: who asks for it then will be told why.
  */
-export async function listAhead(
+export async function sendListings(
   pieces: readonly ListingPiece[],
   list: (piece: ListingPiece) => Promise<{ readonly entries: readonly Entry[]; readonly last: boolean }>,
   send: (listings: readonly ListedPiece[]) => void,

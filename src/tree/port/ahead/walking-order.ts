@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
-import type { Inode } from '../attributes.js';
-import type { Entry } from '../tree.js';
+import type { Inode } from '../../attributes.js';
+import type { Entry } from '../../tree.js';
 
 /** What is foretold at a time, at most. */
 export const mostFoldersAhead = 16;

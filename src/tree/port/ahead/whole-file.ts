@@ -1,5 +1,5 @@
-import type { Inode } from '../attributes.js';
-import type { Opened, Tree } from '../tree.js';
+import type { Inode } from '../../attributes.js';
+import type { Opened, Tree } from '../../tree.js';
 import { mostWhole } from './reading-order.js';
 
 /** The size of an opened file that goes over as a whole. Undefined: it has to be read piece by piece. */

@@ -1,4 +1,4 @@
-import type { Inode } from '../attributes.js';
+import type { Inode } from '../../attributes.js';
 
 /** So many files that were opened as soon as they were found make a habit. */
 const certain = 4;

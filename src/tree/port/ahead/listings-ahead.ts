@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
-import { type Fields, fields, items, sixtyFourBits, unexpected } from '../../port/fields.js';
-import type { Inode } from '../attributes.js';
-import { type PackedEntries, parsePacked } from './packed-entries.js';
+import { type Fields, fields, items, sixtyFourBits, unexpected } from '../../../port/fields.js';
+import type { Inode } from '../../attributes.js';
+import { type PackedEntries, parsePacked } from '../packed-entries.js';
 import { mostFoldersAhead } from './walking-order.js';
 
 /** So many pieces of listings are asked for at a time, at most: the first of some folders, and the next of the one that is listed. */

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
-import type { Inode } from '../attributes.js';
-import type { Entry } from '../tree.js';
+import type { Inode } from '../../attributes.js';
+import type { Entry } from '../../tree.js';
 
 /** Files of up to so many bytes go over as a whole. */
 export const mostWhole = 128 * 1024;

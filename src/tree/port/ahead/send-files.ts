@@ -1,5 +1,5 @@
-import type { Inode } from '../attributes.js';
-import type { Tree } from '../tree.js';
+import type { Inode } from '../../attributes.js';
+import type { Tree } from '../../tree.js';
 import type { PackedFiles } from './files-ahead.js';
 import { wholeSize } from './whole-file.js';
 
@@ -17,7 +17,7 @@ interface OpenedAhead {
  * Sends small files that nobody has asked for yet, one after the other: whoever asks for something meanwhile is answered. A file that
  * can't be read is left out; who opens it will be told why.
  */
-export async function sendAhead(
+export async function sendFiles(
   tree: Tree,
   inodes: readonly Inode[],
   send: (files: PackedFiles) => void,

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
-import { type Fields, items, sixtyFourBits, unexpected, whole } from '../../port/fields.js';
-import type { Inode } from '../attributes.js';
+import { type Fields, items, sixtyFourBits, unexpected, whole } from '../../../port/fields.js';
+import type { Inode } from '../../attributes.js';
 import { mostFilesAhead } from './reading-order.js';
 
 /** Whole files that go through a port before they are asked for: their bytes one after the other. */
