@@ -3,7 +3,7 @@ import { crc32c } from '../crc32c.js';
 import type { BlockMap, BlockRun } from './block-map.js';
 import type { Blocks } from './blocks.js';
 import { lengthOf } from './directory-entries.js';
-import type { EntryBlocks } from './folder-entries.js';
+import type { EntryBlocks } from './entry-blocks.js';
 import { damaged, type ExtInode } from './inode.js';
 
 // linux fs/ext4/ext4.h: struct ext4_dir_entry_tail, looks like a free entry; struct dx_tail behind the entries of an index

@@ -5,25 +5,13 @@ import { casefold } from './casefold.js';
 import { DirectoryEntries } from './directory-entries.js';
 import { type HashName, hashOfVersion } from './directory-hash.js';
 import { hashInName, nameWithoutKey } from './encrypted-name.js';
+import type { EntryBlocks } from './entry-blocks.js';
 import { Htree } from './htree.js';
 import { type ExtInode, hasFlag } from './inode.js';
 import type { Superblock } from './superblock.js';
 
 /** So many entries are given at once, and those that are left of the last one's block. */
 const listed = 256;
-
-/** The entries of a folder, a block at a time: blocks of the disk, or what is in its inode. */
-export interface EntryBlocks {
-  readonly count: number;
-  /** Of a block; one may have fewer. */
-  readonly bytes: number;
-  /** EIO: it is damaged. */
-  entries(index: number, signal: AbortSignal): Promise<Buffer>;
-  /** A block of the index, whose own entries begin at `at`. EIO: it is damaged. */
-  index(index: number, at: number, signal: AbortSignal): Promise<Buffer>;
-  /** The first block after a hole that `index` is in; `index` where it is in none. */
-  afterHole(index: number, signal: AbortSignal): Promise<number>;
-}
 
 /** Whether an entry is the one that is looked for. */
 type IsWanted = (entry: DirectoryEntries) => boolean;

@@ -1,5 +1,5 @@
 import { type HashName, hashOfVersion } from './directory-hash.js';
-import type { EntryBlocks } from './folder-entries.js';
+import type { EntryBlocks } from './entry-blocks.js';
 import { damaged } from './inode.js';
 import type { Superblock } from './superblock.js';
 

@@ -1,4 +1,4 @@
-import type { EntryBlocks } from './folder-entries.js';
+import type { EntryBlocks } from './entry-blocks.js';
 import { damaged, type ExtInode } from './inode.js';
 
 // linux fs/ext4/inline.c: i_block begins with the folder above, and holds the first entries; the others are in an attribute
