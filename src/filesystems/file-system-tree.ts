@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { atMost } from '../entry-limit.js';
 import { hasCode, messageOf, StillError } from '../errors.js';
 import { isShownName, longestShownName, type Name, nameToText } from '../name.js';
 import { rest, spend } from '../pace.js';
@@ -14,11 +15,6 @@ const mostNodes = 16384;
 /** About what reading an inode that is in memory costs, in milliseconds. */
 const perNode = 0.01;
 const mostFolders = 65536;
-
-/** So many entries, for which no room is made in advance: most file systems that are opened are hardly looked at. */
-function atMost(entries: number): { readonly maxSize: number; readonly sizeCalculation: () => number } {
-  return { maxSize: entries, sizeCalculation: () => 1 };
-}
 
 /** The tree of a file system: what all kinds of them have in common is here. */
 export class FileSystemTree implements Tree {

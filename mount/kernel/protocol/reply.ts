@@ -22,8 +22,7 @@ export function replyWith(bytes: number): Buffer {
 export function seal(message: Buffer, unique: number, errno = 0): Buffer {
   message.writeUInt32LE(message.length, 0);
   message.writeInt32LE(-errno, 4);
-  message.writeUInt32LE(unique % 0x1_0000_0000, 8);
-  message.writeUInt32LE(Math.floor(unique / 0x1_0000_0000), 12);
+  writeNumber(viewOf(message), unique, 8);
   return message;
 }
 

@@ -82,14 +82,15 @@ export function attributesNow(volume: Volume, number: number): Attributes | unde
 }
 
 function attributesOf(
-  { file, standard, names, hasStreams, hasExtendedAttributes }: Essentials,
+  essentials: Essentials,
   { uid = 0, gid = 0, permissions = everything }: WslMetadata,
   type: FileType,
   { size, allocated }: Sizes,
   device?: Attributes['device'],
 ): Attributes {
+  const { file, standard, names } = essentials;
   const { value } = standard;
-  const hasXattrs = (type === 'file' || type === 'directory') && (hasStreams || hasExtendedAttributes);
+  const showsXattrs = (type === 'file' || type === 'directory') && hasXattrs(essentials);
   const attributes: Attributes = {
     inode: BigInt(file.record.number),
     type,
@@ -104,7 +105,7 @@ function attributesOf(
     modified: windowsTime(value, 8),
     changed: windowsTime(value, 16),
     freshSeconds: Number.POSITIVE_INFINITY,
-    bare: hasXattrs ? undefined : true,
+    bare: showsXattrs ? undefined : true,
   };
   return device ? { ...attributes, device } : attributes;
 }
@@ -145,12 +146,13 @@ function unpackedContentOf(
   };
 }
 
-function xattrsOf(
-  volume: Volume,
-  { file, hasStreams, hasExtendedAttributes }: Essentials,
-): Pick<FileNode, 'xattrs'> {
-  if (!hasStreams && !hasExtendedAttributes) return {};
-  const { number } = file.record;
+function hasXattrs({ hasStreams, hasExtendedAttributes }: Essentials): boolean {
+  return hasStreams || hasExtendedAttributes;
+}
+
+function xattrsOf(volume: Volume, essentials: Essentials): Pick<FileNode, 'xattrs'> {
+  if (!hasXattrs(essentials)) return {};
+  const { number } = essentials.file.record;
   return {
     xattrs: (signal): Promise<ReadonlyMap<Name, Uint8Array>> => streamsOf(volume, number, signal),
   };

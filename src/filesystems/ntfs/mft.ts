@@ -89,10 +89,10 @@ export class Mft implements RecordSource {
    * why.
    */
   async isCurrent(file: FileReference, signal: AbortSignal): Promise<boolean> {
-    const { record } = file;
-    if (record >= this.count) return false;
+    const now = this.isCurrentNow(file);
+    if (now !== undefined) return now;
     try {
-      return isUseOf(file, await this.#stored(record, sequenceBytes, signal));
+      return isUseOf(file, await this.#stored(file.record, sequenceBytes, signal));
     } catch (error) {
       if (error instanceof StillError) return true;
       throw error;

@@ -17,11 +17,8 @@ export class Inodes {
 
   /** ESTALE: there is no such file. EIO: it is damaged. */
   async read(inode: Inode, signal: AbortSignal): Promise<XfsInode> {
-    const { cache, superblock } = this.#metadata;
     const offset = this.#offset(inode);
-    const { inodeSize } = superblock;
-    const bytes = cache.now(offset, inodeSize) ?? (await cache.bytes(offset, inodeSize, signal));
-    return this.#parsed(inode, offset, bytes);
+    return this.#parsed(inode, offset, await this.#bytes(offset, signal));
   }
 
   /** As `read`, without a wait: undefined where the inode is not in memory. */
@@ -34,13 +31,13 @@ export class Inodes {
 
   /** The forks of an inode that was read before. */
   async forks(inode: Inode, signal: AbortSignal): Promise<InodeForks> {
-    const { superblock, cache } = this.#metadata;
-    const number = numberOf(inode);
-    const offset = this.#addresses.ofInode(number);
-    if (offset === undefined) throw stale(inode);
+    return parseForks(await this.#bytes(this.#offset(inode), signal), numberOf(inode));
+  }
+
+  async #bytes(offset: number, signal: AbortSignal): Promise<Buffer> {
+    const { cache, superblock } = this.#metadata;
     const { inodeSize } = superblock;
-    const bytes = cache.now(offset, inodeSize) ?? (await cache.bytes(offset, inodeSize, signal));
-    return parseForks(bytes, number);
+    return cache.now(offset, inodeSize) ?? (await cache.bytes(offset, inodeSize, signal));
   }
 
   #offset(inode: Inode): number {

@@ -16,6 +16,12 @@ export interface PackedEntries {
   readonly last: boolean;
 }
 
+/** Pieces of a listing in one, and whether nothing follows them in the folder. */
+export interface JoinedEntries {
+  readonly entries: readonly Entry[];
+  readonly last: boolean;
+}
+
 /** Inode, cookie, and the inode of the attributes. */
 const bigNumbers = 3;
 /** The name's length, the type, whether there are attributes; and what `writeFound` writes. */
@@ -25,7 +31,7 @@ const numbers = ofEntry + ofFound;
 const rowBytes = (bigNumbers + numbers) * 8;
 const noDevice = -1;
 
-export function packEntries(entries: readonly Entry[], last: boolean): PackedEntries {
+export function packEntries({ entries, last }: JoinedEntries): PackedEntries {
   const rows = entries.length;
   const nameBytes = entries.reduce((sum, { name }) => sum + name.length, 0);
   const memory = new ArrayBuffer(rows * rowBytes + nameBytes);

@@ -1,5 +1,6 @@
 import type { MessagePort, Worker } from 'node:worker_threads';
 import { LRUCache } from 'lru-cache';
+import { atMost } from '../../entry-limit.js';
 import { StillError } from '../../errors.js';
 import { type Name, nameToText } from '../../name.js';
 import { SpareMemory } from '../../port/spare-memory.js';
@@ -28,9 +29,9 @@ export class PortTree implements Tree {
   readonly #listeners = new Set<(change: Change) => void>();
   readonly #files = new Map<number, parse.RemoteFile>();
   #lastHandle = 0;
-  /** What holds as long as the tree, and was told with a listing or a look-up. */
+  /** What holds as long as the tree, and was told with a look-up. */
   readonly #known = new LRUCache<Inode, Attributes>(atMost(mostKnown));
-  /** The same of folders, which are opened again by every walk: files must not drive them out. */
+  /** The same of folders, also those that were listed, which are opened again by every walk: files must not drive them out. */
   readonly #knownFolders = new LRUCache<Inode, Attributes>(atMost(mostKnownFolders));
   /** None for a tree that tells of changes: what came ahead could be what it was before. */
   readonly #foresight: Foresight | undefined;
@@ -317,11 +318,6 @@ export class PortTree implements Tree {
   #keepMemory(memory: ArrayBuffer): void {
     if (!this.#requests.broken) this.#memory.keep(memory);
   }
-}
-
-/** So many, for which no room is made in advance: there is a tree for each file system, and most are hardly looked at. */
-function atMost(entries: number): { readonly maxSize: number; readonly sizeCalculation: () => number } {
-  return { maxSize: entries, sizeCalculation: () => 1 };
 }
 
 /** Where data or the end is in a file without holes, as lseek(2) has it. */

@@ -3,7 +3,7 @@ import { BusyPoll } from '../../busy-poll.js';
 import { StillError } from '../../errors.js';
 import { failureOf } from '../../port/failure.js';
 import type { Inode } from '../attributes.js';
-import type { Entry, Found, Opened, Tree } from '../tree.js';
+import type { Found, Opened, Tree } from '../tree.js';
 import type { PackedFiles } from './ahead/files-ahead.js';
 import type { ListedPiece } from './ahead/listings-ahead.js';
 import { mostWhole } from './ahead/reading-order.js';
@@ -11,7 +11,7 @@ import { sendFiles } from './ahead/send-files.js';
 import { sendListings } from './ahead/send-listings.js';
 import { wholeFile } from './ahead/whole-file.js';
 import { optionalOperations, type Request, type ToClient, type ToServer } from './messages.js';
-import { packEntries } from './packed-entries.js';
+import { type JoinedEntries, packEntries } from './packed-entries.js';
 import { parseToServer } from './parse.js';
 
 /**
@@ -71,7 +71,6 @@ export async function serveHosted(
 
 /** Who reads file after file asks again within this time, milliseconds. */
 const mostIdle = 0.2;
-
 /** A listing's pieces are joined until they have so many entries. */
 const enoughEntries = 256;
 
@@ -236,15 +235,11 @@ class ServedTree {
     const tells = this.#tree.forget
       ? entries.flatMap(({ found }) => (found ? [found.attributes.inode] : []))
       : [];
-    const packed = packEntries(entries, last);
+    const packed = packEntries({ entries, last });
     return { value: packed, tells, transferred: [packed.memory] };
   }
 
-  async #entries(
-    folder: Inode,
-    after: bigint,
-    signal: AbortSignal,
-  ): Promise<{ readonly entries: readonly Entry[]; readonly last: boolean }> {
+  async #entries(folder: Inode, after: bigint, signal: AbortSignal): Promise<JoinedEntries> {
     const entries = [...(await this.#tree.list(folder, after, signal))];
     let last = entries.length === 0;
     while (!last && entries.length < enoughEntries && !this.#tree.watch) {

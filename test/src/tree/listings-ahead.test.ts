@@ -181,7 +181,7 @@ describe('a listing that is on its way', () => {
 
 it('pieces of listings are refused where they are not what they say', () => {
   const piece = { folder: 1n, after: 0n };
-  const entries = packEntries([], true);
+  const entries = packEntries({ entries: [], last: true });
   expect(parsePieces([piece])).toEqual([piece]);
   expect(parseListed({ listings: [{ ...piece, entries }, piece] })).toEqual([
     { ...piece, entries },

@@ -48,16 +48,16 @@ describe('packed entries', () => {
     const { device: _, ...plain } = attributes;
     const file = { ...plain, type: 'file' } as const;
     const all = [...entries, { ...entries[1], found: { attributes: file, freshSeconds: 0 } } as Entry];
-    expect(unpackEntries(packEntries(all, last))).toEqual(all);
-    expect(parsePacked(packEntries(all, last)).last).toBe(last);
+    expect(unpackEntries(packEntries({ entries: all, last }))).toEqual(all);
+    expect(parsePacked(packEntries({ entries: all, last })).last).toBe(last);
   });
 
   it('may be none', () => {
-    expect(unpackEntries(packEntries([], true))).toEqual([]);
+    expect(unpackEntries(packEntries({ entries: [], last: true }))).toEqual([]);
   });
 
   it('are refused where there is less of them than they say', () => {
-    const { rows, memory } = packEntries(entries, true);
+    const { rows, memory } = packEntries({ entries, last: true });
     for (let length = 0; length < memory.byteLength; length++) {
       expect(() => received({ rows, memory: memory.slice(0, length), last: true })).toThrow('malformed');
     }
@@ -67,7 +67,7 @@ describe('packed entries', () => {
   it.each([Number.NaN, -1, 0.5, 2 ** 53])('are refused with %d in place of any of their numbers', (wrong) => {
     // -1 stands for no device, and is a second before 1970; times that something holds may be of any length.
     const allowed = wrong === -1 ? 4 : wrong === 0.5 ? 2 : wrong === 2 ** 53 ? 2 : 0;
-    const { memory } = packEntries(entries.slice(1, 2), true);
+    const { memory } = packEntries({ entries: entries.slice(1, 2), last: true });
     const numbers = (memory.byteLength - 24 - 1) / 8;
     const taken = Array.from({ length: numbers }, (_, at) => {
       const changed = memory.slice(0);

@@ -1,6 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Entry } from '../../tree.js';
-import { packEntries } from '../packed-entries.js';
+import { type JoinedEntries, packEntries } from '../packed-entries.js';
 import type { ListedPiece, ListingPiece } from './listings-ahead.js';
 
 /** Listings that were not asked for yet are sent when they have so many entries together. */
@@ -12,7 +11,7 @@ const enoughEntries = 128;
  */
 export async function sendListings(
   pieces: readonly ListingPiece[],
-  list: (piece: ListingPiece) => Promise<{ readonly entries: readonly Entry[]; readonly last: boolean }>,
+  list: (piece: ListingPiece) => Promise<JoinedEntries>,
   send: (listings: readonly ListedPiece[]) => void,
 ): Promise<void> {
   let listings: ListedPiece[] = [];
@@ -31,11 +30,10 @@ export async function sendListings(
 
 async function listedPiece(
   piece: ListingPiece,
-  list: (piece: ListingPiece) => Promise<{ readonly entries: readonly Entry[]; readonly last: boolean }>,
+  list: (piece: ListingPiece) => Promise<JoinedEntries>,
 ): Promise<ListedPiece> {
   try {
-    const { entries, last } = await list(piece);
-    return { ...piece, entries: packEntries(entries, last) };
+    return { ...piece, entries: packEntries(await list(piece)) };
   } catch {
     return { ...piece, entries: undefined };
   }

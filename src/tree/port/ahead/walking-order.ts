@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { atMost } from '../../../entry-limit.js';
 import type { Inode } from '../../attributes.js';
 import type { Entry } from '../../tree.js';
 
@@ -16,7 +17,7 @@ const certain = 4;
  */
 export class WalkingOrder {
   /** The folders that a folder was listed among. */
-  readonly #among = new LRUCache<Inode, Subfolders>({ maxSize: mostFolders, sizeCalculation: () => 1 });
+  readonly #among = new LRUCache<Inode, Subfolders>(atMost(mostFolders));
   /** How many of the folders that were listed last stood in one that was listed before. */
   #inOrder = 0;
 
